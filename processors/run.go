@@ -1,0 +1,231 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lovoo/goka"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/nexusblueprint/nexus/internal/clock"
+	"github.com/nexusblueprint/nexus/processors/engine"
+	"github.com/nexusblueprint/nexus/topology"
+)
+
+// Config of all processors of one process. Every field is required, unless it
+// says otherwise.
+type Config struct {
+	Topology   *topology.Topology
+	Framer     Framer
+	Brokers    []string
+	ClientOpts []kgo.Opt // TLS, SASL; may be empty
+	Client     *kgo.Client
+	Store      *engine.Store
+	InstanceID string
+	// TransactionalIDs are Group.Epoch where Epoch is set: broker and processors
+	// die together, so each start takes fresh ids; see the embedded broker's
+	// DESIGN.md. Empty: Group.InstanceID.
+	Epoch    string
+	History  History
+	Clock    clock.Clock
+	Logger   *slog.Logger
+	Registry prometheus.Registerer
+}
+
+// Commit intervals. Clients wait for aggregates; a document may lag a little, and
+// a longer transaction coalesces more of its updates.
+const (
+	aggregateCommitMin  = 2 * time.Millisecond
+	aggregateCommitMax  = 40 * time.Millisecond
+	projectionCommitMin = 10 * time.Millisecond
+	projectionCommitMax = 250 * time.Millisecond
+)
+
+// Processors run every aggregate and projection of a topology. Make one with
+// New, then Run it once.
+type Processors struct {
+	cfg    Config
+	groups []*group
+}
+
+// group is one goka processor with its engine.
+type group struct {
+	name    string
+	graph   *goka.GroupGraph
+	engine  *engine.Engine
+	brokers []string
+	logger  *slog.Logger
+	live    atomic.Pointer[goka.Processor]
+}
+
+// New makes the processors of the topology; nothing is started.
+func New(cfg Config) (*Processors, error) {
+	ps := &Processors{cfg: cfg}
+	m := newMetrics(cfg.Registry)
+	admin := kadm.NewClient(cfg.Client)
+	for _, a := range cfg.Topology.Aggregates {
+		if err := ps.addAggregate(a, m, admin); err != nil {
+			ps.close()
+			return nil, err
+		}
+	}
+	for _, p := range cfg.Topology.Projections {
+		if err := ps.addProjection(p, m); err != nil {
+			ps.close()
+			return nil, err
+		}
+	}
+	return ps, nil
+}
+
+func (ps *Processors) addAggregate(a topology.Aggregate, m *metrics, admin *kadm.Client) error {
+	t, cfg := ps.cfg.Topology, &ps.cfg
+	mem := newMemory(cfg.Clock, t.Outcomes(a), &outcomeTopic{
+		topic: t.Outcomes(a), admin: admin, framer: cfg.Framer,
+		opts: append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.ClientOpts...),
+	})
+	p := &aggregateProcessor{
+		t: t, a: a, memory: mem, framer: cfg.Framer, clock: cfg.Clock, metrics: m, partitions: t.PartitionCount(),
+		logger: cfg.Logger.With("aggregate", a.Name()),
+		events: goka.Stream(t.Events(a)), outcomes: goka.Stream(t.Outcomes(a)), deadLetters: goka.Stream(t.DeadLetters()),
+	}
+	e, err := ps.engine(t.Group(a), mem, aggregateCommitMin, aggregateCommitMax)
+	if err != nil {
+		return err
+	}
+	p.decider = &decider{aggregate: a, framer: cfg.Framer, checkState: e.CheckState, remembered: mem.lookup, history: cfg.History}
+	ps.add(t.Group(a), p.graph(), e)
+	return nil
+}
+
+func (ps *Processors) addProjection(p topology.Projection, m *metrics) error {
+	t, cfg := ps.cfg.Topology, &ps.cfg
+	e, err := ps.engine(t.ProjectionGroup(p), nil, projectionCommitMin, projectionCommitMax)
+	if err != nil {
+		return err
+	}
+	pp := &projectionProcessor{
+		t: t, p: p, framer: cfg.Framer, clock: cfg.Clock, metrics: m, checkState: e.CheckState,
+		logger: cfg.Logger.With("projection", p.Name()), deadLetters: goka.Stream(t.DeadLetters()),
+	}
+	ps.add(t.ProjectionGroup(p), pp.graph(), e)
+	return nil
+}
+
+func (ps *Processors) engine(name string, local engine.Local, commitMin, commitMax time.Duration) (*engine.Engine, error) {
+	cfg := engine.Config{
+		Brokers: ps.cfg.Brokers, ClientOpts: ps.cfg.ClientOpts, Client: ps.cfg.Client,
+		Group: name, InstanceID: ps.cfg.InstanceID, Store: ps.cfg.Store, Local: local,
+		CommitMin: commitMin, CommitMax: commitMax, Logger: ps.cfg.Logger,
+	}
+	if ps.cfg.Epoch != "" {
+		cfg.TransactionalID = name + "." + ps.cfg.Epoch
+	}
+	return engine.New(cfg)
+}
+
+func (ps *Processors) add(name string, graph *goka.GroupGraph, e *engine.Engine) {
+	ps.groups = append(ps.groups, &group{name: name, graph: graph, engine: e, brokers: ps.cfg.Brokers, logger: ps.cfg.Logger.With("group", name)})
+}
+
+func (ps *Processors) close() {
+	for _, g := range ps.groups {
+		g.engine.Close()
+	}
+}
+
+// Run runs all groups until ctx ends: each commits what it has and leaves. It
+// returns early, with the error, if a group was fenced: another process holds
+// this instance's name, and fighting for it would go on for ever.
+func (ps *Processors) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer ps.close()
+	errs := make([]error, len(ps.groups)+1)
+	var wg sync.WaitGroup
+	for i, g := range ps.groups {
+		wg.Go(func() {
+			if errs[i] = g.supervise(ctx); errs[i] != nil {
+				cancel()
+			}
+		})
+	}
+	wg.Go(func() { errs[len(ps.groups)] = ps.purge(ctx) })
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+const (
+	restartPauseMin = time.Second
+	restartPauseMax = 30 * time.Second
+)
+
+// supervise restarts the group's processor after failures, with growing pauses.
+func (g *group) supervise(ctx context.Context) error {
+	for pause := restartPauseMin; ; pause = min(2*pause, restartPauseMax) {
+		began := time.Now()
+		err := g.run(ctx)
+		g.live.Store(nil)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, engine.ErrFenced):
+			return fmt.Errorf("group %s: %w", g.name, err)
+		case time.Since(began) > restartPauseMax:
+			pause = restartPauseMin
+		}
+		g.logger.Error("processor ended, starting it again", "err", err, "pause", pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (g *group) run(ctx context.Context) error {
+	// A tombstone among commands or events is a record like any other: set aside.
+	opts := append([]goka.ProcessorOption{goka.WithNilHandling(goka.NilProcess)}, g.engine.Options()...)
+	p, err := goka.NewProcessor(g.brokers, g.graph, opts...)
+	if err != nil {
+		return err
+	}
+	g.live.Store(p)
+	err = p.Run(ctx)
+	return errors.Join(g.engine.Err(), err)
+}
+
+// Status of one group, for readiness.
+type Status struct {
+	Group string
+	Ready bool // tables recovered, records are being handled
+	engine.Stats
+}
+
+// Status of all groups, in the order of the topology.
+func (ps *Processors) Status() []Status {
+	all := make([]Status, 0, len(ps.groups))
+	for _, g := range ps.groups {
+		p := g.live.Load()
+		all = append(all, Status{Group: g.name, Ready: p != nil && p.Recovered(), Stats: g.engine.Stats()})
+	}
+	return all
+}
+
+// Committed reads an aggregate's or projection's table record by key, as of the
+// last commit, from the instance that holds the partition.
+func (ps *Processors) Committed(group, key string) ([]byte, error) {
+	for _, g := range ps.groups {
+		if g.name == group {
+			return g.engine.Committed(engine.PartitionOf(key, ps.cfg.Topology.PartitionCount()), key)
+		}
+	}
+	return nil, fmt.Errorf("no group %s runs here", group)
+}
