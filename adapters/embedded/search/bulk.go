@@ -1,0 +1,426 @@
+package search
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math"
+	"math/bits"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/nexusblueprint/nexus/ports"
+)
+
+// jsonBytesMax bounds Document.JSON: four times the largest record of a table (8 MiB), which is less wordy.
+const jsonBytesMax = 32 << 20
+
+// row is what a write needs to know of a stored document.
+type row struct {
+	key      int64 // 0: not stored
+	version  int64
+	deleted  bool
+	texthash int64
+	words    int64
+	accessed []any // values of the fields that have a column index, in their order
+}
+
+// textChange is a change of the full text table.
+type textChange struct {
+	key    int64
+	remove bool
+	add    string // folded; "" adds nothing
+}
+
+// statementKey names a statement that reads or writes documents. Of the fields that have a column index (covered) an
+// update names only those that change, which spares SQLite the work on the other indexes.
+type statementKey struct {
+	kind    byte
+	covered uint64 // bit i: field i has a column index
+	changed uint64 // bit i: covered, and to be changed
+}
+
+// writes tells whether an update sets field i.
+func (k statementKey) writes(i int) bool { return k.covered&^k.changed&(1<<i) == 0 }
+
+const (
+	insertStatement = 'i'
+	updateStatement = 'u' // a document stays one
+	turnStatement   = 't' // a document is deleted or comes back
+	findStatement   = 'f'
+	forgetStatement = 'r' // removes from the full text
+	learnStatement  = 'a' // adds to it
+
+	statementsMax = 64 // of one index; more are forgotten and prepared again
+)
+
+// batch is one call of Bulk under way.
+type batch struct {
+	w        *writer
+	ix       *index
+	covered  uint64 // bit i: field i has a column index
+	accessed []int  // the same as a list
+	rows     map[string]*row
+	texts    []textChange
+	live     int64 // by how much the number of documents changes
+	args     []any
+}
+
+// Bulk writes the documents in one transaction: all are stored with their text, or none.
+func (s *Store) Bulk(ctx context.Context, name string, docs []ports.Document) ([]ports.ItemResult, error) {
+	ix, err := s.index(name)
+	if err != nil || len(docs) == 0 {
+		return nil, err
+	}
+	results := make([]ports.ItemResult, len(docs))
+	w, err := s.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.give(w)
+	err = w.transaction(ctx, func(ctx context.Context) error {
+		return newBatch(w, ix).run(ctx, docs, results)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("writing %d documents to index %s: %w", len(docs), name, s.check(err))
+	}
+	return results, nil
+}
+
+func newBatch(w *writer, ix *index) *batch {
+	b := &batch{w: w, ix: ix, covered: ix.accessed.Load(), args: make([]any, 0, len(ix.fields)+8)}
+	for mask := b.covered; mask != 0; mask &= mask - 1 {
+		b.accessed = append(b.accessed, bits.TrailingZeros64(mask))
+	}
+	return b
+}
+
+func (b *batch) run(ctx context.Context, docs []ports.Document, results []ports.ItemResult) error {
+	for i := range docs {
+		results[i].Err = b.ix.checkDocument(&docs[i])
+	}
+	if err := b.find(ctx, docs, results); err != nil {
+		return fmt.Errorf("finding stored versions: %w", err)
+	}
+	for i := range docs {
+		if results[i].Err != nil {
+			continue
+		}
+		stale, err := b.put(ctx, &docs[i])
+		if err != nil {
+			return fmt.Errorf("document %q: %w", docs[i].ID, err)
+		}
+		results[i].Stale = stale
+	}
+	if err := b.changeTexts(ctx); err != nil {
+		return fmt.Errorf("changing full text: %w", err)
+	}
+	if b.live == 0 {
+		return nil
+	}
+	_, err := b.w.conn.ExecContext(ctx, "UPDATE catalog SET live = live + ? WHERE n = ?", b.live, b.ix.n)
+	return err
+}
+
+// find reads what is stored under the ids of the batch, all in one statement.
+func (b *batch) find(ctx context.Context, docs []ports.Document, results []ports.ItemResult) error {
+	ids := make([]string, 0, len(docs))
+	b.rows = make(map[string]*row, len(docs))
+	for i := range docs {
+		if id := docs[i].ID; results[i].Err == nil && b.rows[id] == nil {
+			b.rows[id] = &row{accessed: make([]any, len(b.accessed))}
+			ids = append(ids, id)
+		}
+	}
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return err
+	}
+	statement, err := b.statement(ctx, statementKey{kind: findStatement, covered: b.covered})
+	if err != nil {
+		return err
+	}
+	rows, err := statement.QueryContext(ctx, string(list))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var place int
+		var r row
+		into := []any{&place, &r.key, &r.version, &r.deleted, &r.texthash, &r.words}
+		r.accessed = make([]any, len(b.accessed))
+		for i := range r.accessed {
+			into = append(into, &r.accessed[i])
+		}
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		*b.rows[ids[place]] = r
+	}
+	return rows.Err()
+}
+
+// put writes one document whose version is above the stored one.
+func (b *batch) put(ctx context.Context, doc *ports.Document) (stale bool, err error) {
+	old := b.rows[doc.ID]
+	if old.key != 0 && int64(doc.Version) <= old.version { //nolint:gosec // checkDocument has bounded it
+		return true, nil
+	}
+	next := row{key: old.key, version: int64(doc.Version), deleted: doc.Deleted, texthash: old.texthash, words: old.words} //nolint:gosec // as above
+	b.text(doc, old, &next)
+	if old.key == 0 {
+		err = b.insert(ctx, doc, &next)
+	} else {
+		err = b.update(ctx, doc, old, &next)
+	}
+	if err != nil {
+		return false, err
+	}
+	b.live += alive(&next) - alive(old)
+	*old = next
+	return false, nil
+}
+
+func alive(r *row) int64 {
+	if r.key == 0 || r.deleted {
+		return 0
+	}
+	return 1
+}
+
+// text decides what happens to the full text: nothing at all if the text is what it was.
+func (b *batch) text(doc *ports.Document, old, next *row) {
+	text := doc.Text
+	if doc.Deleted {
+		text = ""
+	}
+	next.texthash = textHash(text)
+	if old.key != 0 && next.texthash == old.texthash {
+		return
+	}
+	folded, words := fold(text)
+	next.words = int64(words)
+	if old.words > 0 || words > 0 {
+		b.texts = append(b.texts, textChange{key: old.key, remove: old.words > 0, add: folded})
+	}
+}
+
+func textHash(text string) int64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, text)
+	return int64(h.Sum64()) //nolint:gosec // all 64 bits, as SQLite keeps them
+}
+
+func (b *batch) insert(ctx context.Context, doc *ports.Document, next *row) error {
+	b.args = append(b.args[:0], doc.ID, next.version, next.deleted, next.texthash, next.words)
+	for i := range b.ix.fields {
+		b.args = append(b.args, b.ix.stored(doc, i))
+	}
+	result, err := b.exec(ctx, statementKey{kind: insertStatement}, append(b.args, storedJSON(doc))...)
+	if err != nil {
+		return err
+	}
+	if next.key, err = result.LastInsertId(); err != nil {
+		return err
+	}
+	// The change noted for this document does not know its key yet.
+	if n := len(b.texts); n > 0 && b.texts[n-1].key == 0 {
+		b.texts[n-1].key = next.key
+	}
+	next.accessed = make([]any, len(b.accessed))
+	for j, i := range b.accessed {
+		next.accessed[j] = b.ix.stored(doc, i)
+	}
+	return nil
+}
+
+func (b *batch) update(ctx context.Context, doc *ports.Document, old, next *row) error {
+	next.accessed = make([]any, len(b.accessed))
+	key := statementKey{kind: updateStatement, covered: b.covered}
+	if old.deleted != next.deleted {
+		key.kind = turnStatement
+	}
+	for j, i := range b.accessed {
+		next.accessed[j] = b.ix.stored(doc, i)
+		if next.accessed[j] != old.accessed[j] {
+			key.changed |= 1 << i
+		}
+	}
+	b.args = append(b.args[:0], next.version, next.texthash, next.words)
+	for i := range b.ix.fields {
+		if key.writes(i) {
+			b.args = append(b.args, b.ix.stored(doc, i))
+		}
+	}
+	_, err := b.exec(ctx, key, append(b.args, storedJSON(doc), next.key)...)
+	return err
+}
+
+// changeTexts brings the full text up to date. It goes by ascending key: for a lower key after a higher one FTS5 closes
+// the segment it is building and starts another.
+func (b *batch) changeTexts(ctx context.Context) error {
+	slices.SortStableFunc(b.texts, func(x, y textChange) int { return cmp.Compare(x.key, y.key) })
+	for _, t := range b.texts {
+		if t.remove {
+			if _, err := b.exec(ctx, statementKey{kind: forgetStatement}, t.key); err != nil {
+				return err
+			}
+		}
+		if t.add != "" {
+			if _, err := b.exec(ctx, statementKey{kind: learnStatement}, t.key, t.add); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *batch) exec(ctx context.Context, key statementKey, args ...any) (sql.Result, error) {
+	statement, err := b.statement(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return statement.ExecContext(ctx, args...)
+}
+
+// statement returns the prepared statement of that key.
+func (b *batch) statement(ctx context.Context, key statementKey) (*sql.Stmt, error) {
+	if st := b.ix.statements[key]; st != nil {
+		return st, nil
+	}
+	if len(b.ix.statements) >= statementsMax {
+		if err := b.ix.forgetStatements(); err != nil {
+			return nil, err
+		}
+	}
+	st, err := b.w.conn.PrepareContext(ctx, b.ix.sql(key))
+	if err != nil {
+		return nil, err
+	}
+	b.ix.statements[key] = st
+	return st, nil
+}
+
+// forgetStatements closes the prepared statements: there are too many, or their tables go.
+func (ix *index) forgetStatements() error {
+	var err error
+	for _, st := range ix.statements {
+		err = errors.Join(err, st.Close())
+	}
+	clear(ix.statements)
+	return err
+}
+
+func (ix *index) sql(key statementKey) string {
+	switch key.kind {
+	case findStatement:
+		var columns strings.Builder
+		for mask := key.covered; mask != 0; mask &= mask - 1 {
+			fmt.Fprintf(&columns, ", d.f%d", bits.TrailingZeros64(mask))
+		}
+		return "SELECT j.key, d.key, d.version, d.deleted, d.texthash, d.words" + columns.String() +
+			" FROM json_each(?) AS j CROSS JOIN " + ix.docs + " AS d ON d.id = j.value"
+	case forgetStatement:
+		return "DELETE FROM " + ix.text + " WHERE rowid = ?"
+	case learnStatement:
+		return "INSERT INTO " + ix.text + "(rowid, words) VALUES(?, ?)"
+	case insertStatement:
+		n := len(ix.fields)
+		return "INSERT INTO " + ix.docs + " VALUES(NULL, ?, ?, ?, ?, ?" + strings.Repeat(", ?", n) + ", ?)"
+	}
+	var set strings.Builder
+	set.WriteString("UPDATE " + ix.docs + " SET version = ?, texthash = ?, words = ?")
+	for i := range ix.fields {
+		if key.writes(i) {
+			fmt.Fprintf(&set, ", f%d = ?", i)
+		}
+	}
+	if key.kind == turnStatement {
+		set.WriteString(", deleted = NOT deleted")
+	}
+	return set.String() + ", json = ? WHERE key = ?"
+}
+
+// stored is the value of field i as SQLite keeps it: nil, string, int64 or float64.
+func (ix *index) stored(doc *ports.Document, i int) any {
+	if doc.Deleted {
+		return nil
+	}
+	return native(doc.Values[i])
+}
+
+func native(v any) any {
+	if b, ok := v.(bool); ok {
+		if b {
+			return int64(1)
+		}
+		return int64(0)
+	}
+	return v
+}
+
+func storedJSON(doc *ports.Document) any {
+	if doc.Deleted {
+		return nil
+	}
+	return doc.JSON
+}
+
+// checkDocument names the first rule that the document breaks; it wraps ErrRejected.
+func (ix *index) checkDocument(doc *ports.Document) error {
+	if n := len(doc.ID); n == 0 || n > ports.SearchIDBytesMax || !utf8.ValidString(doc.ID) || strings.Contains(doc.ID, "\x00") {
+		return fmt.Errorf("%w: id of %d bytes is not 1 to %d bytes of UTF-8 without NUL", ports.ErrRejected, n, ports.SearchIDBytesMax)
+	}
+	if doc.Version == 0 || doc.Version > math.MaxInt64 {
+		return fmt.Errorf("%w: %q: version %d is not between 1 and 2^63-1", ports.ErrRejected, doc.ID, doc.Version)
+	}
+	if doc.Deleted {
+		return nil
+	}
+	if n := len(doc.JSON); n == 0 || n > jsonBytesMax {
+		return fmt.Errorf("%w: %q: JSON of %d bytes is not between 1 and %d", ports.ErrRejected, doc.ID, n, jsonBytesMax)
+	}
+	if len(doc.Values) != len(ix.fields) {
+		return fmt.Errorf("%w: %q: %d values for %d fields", ports.ErrRejected, doc.ID, len(doc.Values), len(ix.fields))
+	}
+	for i, f := range ix.fields {
+		if v := doc.Values[i]; v != nil {
+			if err := checkValue(f.Kind, v); err != nil {
+				return fmt.Errorf("%w: %q: field %s: %w", ports.ErrRejected, doc.ID, f.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// checkValue says how v, which is not nil, is not a value of the kind.
+func checkValue(kind ports.Kind, v any) error {
+	ok := false
+	switch kind {
+	case ports.KindKeyword:
+		var s string
+		if s, ok = v.(string); ok && (len(s) > ports.SearchKeywordBytesMax || !utf8.ValidString(s)) {
+			return fmt.Errorf("string of %d bytes is longer than %d or not UTF-8", len(s), ports.SearchKeywordBytesMax)
+		}
+	case ports.KindLong, ports.KindMoney, ports.KindTimestamp:
+		_, ok = v.(int64)
+	case ports.KindDouble:
+		var f float64
+		if f, ok = v.(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
+			return fmt.Errorf("%v is not a number that can be compared", f)
+		}
+	case ports.KindBool:
+		_, ok = v.(bool)
+	}
+	if !ok {
+		return fmt.Errorf("a %T is not a %s", v, kind)
+	}
+	return nil
+}
