@@ -76,8 +76,8 @@ func (p *aggregateProcessor) apply(ctx goka.Context, in *input, eff effects) {
 	}
 }
 
-// misplaced is the end of a command on the wrong partition. A client that waits
-// watches the right one, so its outcome is dead there as well as here: nowhere.
+// misplaced is the end of a command on the wrong partition. Its outcome goes to
+// that partition too; whoever waits reads them all.
 func (d *decider) misplaced(in input, partitions int32) effects {
 	s := &step{decider: d, in: in}
 	if meta := in.header(MetaHeader); meta != nil {

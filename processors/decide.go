@@ -56,7 +56,7 @@ type decider struct {
 	aggregate  topology.Aggregate
 	framer     Framer
 	checkState func(key string, valueBytes int) error
-	remembered func(partition int32, commandID string, at avro.Millis) (*platform.Outcome, error)
+	remembered func(partition int32, commandID string) (*platform.Outcome, error)
 	history    History
 }
 
@@ -145,7 +145,7 @@ func (s *step) firstOutcome() (*platform.Outcome, error) {
 			return s.recall(r), nil
 		}
 	}
-	out, err := s.remembered(s.in.partition, s.meta.CommandID, s.in.at)
+	out, err := s.remembered(s.in.partition, s.meta.CommandID)
 	if err != nil {
 		return nil, fmt.Errorf("reading the command memory: %w", err)
 	}

@@ -81,7 +81,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{t: t, memory: map[string]*platform.Outcome{}, now: start}
 	b.decider = &decider{
 		aggregate: stock, checkState: func(string, int) error { return nil },
-		remembered: func(_ int32, id string, _ avro.Millis) (*platform.Outcome, error) { return b.memory[id], nil },
+		remembered: func(_ int32, id string) (*platform.Outcome, error) { return b.memory[id], nil },
 	}
 	b.decider.framer = &b.framer
 	return b
@@ -335,7 +335,7 @@ func TestDecide_an_event_without_a_registered_schema_is_not_produced(t *testing.
 
 func TestDecide_a_panic_of_the_domain_is_set_aside_with_its_stack(t *testing.T) {
 	b := newBench(t)
-	b.decider.remembered = func(int32, string, avro.Millis) (*platform.Outcome, error) { panic("boom") }
+	b.decider.remembered = func(int32, string) (*platform.Outcome, error) { panic("boom") }
 	eff := b.send(adjust("mug", 1, "r"), id("c"))
 	wantOutcome(t, eff, platform.OutcomeKindDead, CodeDeadLetter)
 	if eff.dead == nil || eff.dead.reason != ReasonPanicked || !strings.Contains(eff.dead.stack, "decide_test.go") {
@@ -357,4 +357,3 @@ func TestDecide_a_state_too_large_is_refused_and_nothing_changes(t *testing.T) {
 		t.Errorf("effects %+v", eff)
 	}
 }
-

@@ -109,6 +109,10 @@ func (m *memory) Open(ctx context.Context, partition int32, kv engine.KV) error 
 	if err := p.load(oldest); err != nil {
 		return fmt.Errorf("loading the command memory of partition %d: %w", partition, err)
 	}
+	// Minutes that passed while nobody ran are over as well.
+	if err := kv.Update(func(b engine.Batch) error { b.DeleteRange(minuteKey(0), minuteKey(oldest)); return nil }); err != nil {
+		return fmt.Errorf("clearing the command memory of partition %d: %w", partition, err)
+	}
 	if err := m.refill(ctx, partition, p, oldest); err != nil {
 		return fmt.Errorf("refilling the command memory of partition %d: %w", partition, err)
 	}
@@ -174,7 +178,7 @@ func (p *partitionMemory) index(minute, seq uint32, id string) {
 }
 
 // lookup returns the first outcome of a command id, nil if it is not remembered.
-func (m *memory) lookup(partition int32, commandID string, _ avro.Millis) (*platform.Outcome, error) {
+func (m *memory) lookup(partition int32, commandID string) (*platform.Outcome, error) {
 	p := m.partition(partition)
 	if p == nil {
 		return nil, fmt.Errorf("partition %d is not open here", partition)
@@ -275,11 +279,15 @@ func (p *partitionMemory) forget(b engine.Batch) {
 		return
 	}
 	oldest := p.newest - memoryMinutes
+	over := false
 	for minute := range p.minutes {
 		if minute < oldest {
-			b.DeleteRange(minuteKey(minute), minuteKey(minute+1))
+			over = true
 			delete(p.minutes, minute)
 		}
+	}
+	if over {
+		b.DeleteRange(minuteKey(0), minuteKey(oldest))
 	}
 }
 
