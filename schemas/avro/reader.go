@@ -31,7 +31,6 @@ type Reader struct {
 	text   string // buf as a string, "" until the first string is read
 	reason string // "" while all is well
 	failed int    // offset of the failure
-	depth  int    // of nested types, counted by schema-driven walks only
 }
 
 // NewReader returns a Reader at the start of src.
@@ -60,7 +59,10 @@ func (r *Reader) Fail(reason string) {
 // OK reports whether no error occurred so far.
 func (r *Reader) OK() bool { return r.reason == "" }
 
-func (r *Reader) rest() int { return len(r.buf) - r.pos }
+// Rest returns how many bytes are left.
+func (r *Reader) Rest() int { return len(r.buf) - r.pos }
+
+func (r *Reader) rest() int { return r.Rest() }
 
 // Bool reads a boolean: one byte, 0 or 1.
 func (r *Reader) Bool() bool {
@@ -79,7 +81,11 @@ func (r *Reader) Bool() bool {
 
 // Int reads an int: a zigzag varint that fits 32 bits.
 func (r *Reader) Int() int32 {
-	v := r.Long()
+	if pos := r.pos; uint(pos) < uint(len(r.buf)) && r.buf[pos] < 0x80 {
+		r.pos = pos + 1
+		return unzigzag[int32](r.buf[pos])
+	}
+	v := r.longSlow()
 	if v != int64(int32(v)) {
 		r.Fail("int does not fit 32 bits")
 		return 0
@@ -89,27 +95,30 @@ func (r *Reader) Int() int32 {
 
 // Long reads a long: a zigzag varint of at most ten bytes.
 func (r *Reader) Long() int64 {
-	if r.pos < len(r.buf) {
-		if b := r.buf[r.pos]; b < 0x80 {
-			r.pos++
-			return int64(b>>1) ^ -int64(b&1)
-		}
+	if pos := r.pos; uint(pos) < uint(len(r.buf)) && r.buf[pos] < 0x80 {
+		r.pos = pos + 1
+		return unzigzag[int64](r.buf[pos])
 	}
 	return r.longSlow()
 }
 
+func unzigzag[T int32 | int64](b byte) T { return T(b>>1) ^ -T(b&1) }
+
 func (r *Reader) longSlow() int64 {
-	u, n := binary.Uvarint(r.buf[r.pos:])
-	switch {
-	case n == 0:
-		r.Fail("ends within a number")
-		return 0
-	case n < 0:
-		r.Fail("number does not fit 64 bits")
-		return 0
+	var u uint64
+	for i, shift := r.pos, 0; i < len(r.buf) && shift < 70; i, shift = i+1, shift+7 {
+		b := r.buf[i]
+		if shift == 63 && b > 1 {
+			break
+		}
+		u |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			r.pos = i + 1
+			return int64(u>>1) ^ -int64(u&1)
+		}
 	}
-	r.pos += n
-	return int64(u>>1) ^ -int64(u&1)
+	r.Fail("number ends early or does not fit 64 bits")
+	return 0
 }
 
 // Float reads a float: four bytes, little-endian.
@@ -144,11 +153,33 @@ func (r *Reader) String() string {
 		r.text = string(r.buf)
 	}
 	s := r.text[start:end]
-	if !utf8.ValidString(s) {
+	if !isASCII(r.buf, start, end) && !utf8.ValidString(s) {
 		r.Fail("string is not valid UTF-8")
 		return ""
 	}
 	return s
+}
+
+// isASCII reports whether b[start:end] is ASCII, which spares most strings the look at each byte: the last word is
+// read beyond end where b goes on.
+func isASCII(b []byte, start, end int) bool {
+	const high = 0x8080808080808080
+	for ; start+8 <= end; start += 8 {
+		if binary.LittleEndian.Uint64(b[start:])&high != 0 {
+			return false
+		}
+	}
+	if start == end {
+		return true
+	}
+	if start+8 <= len(b) {
+		return binary.LittleEndian.Uint64(b[start:])<<(64-8*(end-start))&high == 0
+	}
+	var or byte
+	for _, c := range b[start:end] {
+		or |= c
+	}
+	return or < 0x80
 }
 
 // Bytes reads bytes into a new slice, nil if there are none.
@@ -162,6 +193,14 @@ func (r *Reader) Bytes() []byte {
 
 // span reads a length and steps over as many bytes, which it returns as offsets.
 func (r *Reader) span() (start, end int) {
+	// Most strings are shorter than 64 bytes: a length of one byte, an even one.
+	if pos := r.pos; uint(pos) < uint(len(r.buf)) && r.buf[pos]&0x81 == 0 {
+		start, end = pos+1, pos+1+int(r.buf[pos]>>1)
+		if end <= len(r.buf) {
+			r.pos = end
+			return start, end
+		}
+	}
 	n := r.Long()
 	if n < 0 || n > int64(r.rest()) {
 		r.Fail("length is negative or beyond the end")

@@ -36,10 +36,12 @@ var (
 // ParseMillis parses an RFC 3339 timestamp of any offset with at most milliseconds.
 //
 // Errors wrap [ErrSyntax]; a timestamp finer than a millisecond is refused rather than cut.
-func ParseMillis(s string) (Millis, error) {
+func ParseMillis(s string) (Millis, error) { return parseMillis([]byte(s)) }
+
+func parseMillis(text []byte) (Millis, error) {
 	var t time.Time
 	// UnmarshalText is strict about RFC 3339 where time.Parse is not.
-	if err := t.UnmarshalText([]byte(s)); err != nil {
+	if err := t.UnmarshalText(text); err != nil {
 		return 0, fmt.Errorf("timestamp: %w: want RFC 3339 such as 2010-12-01T08:26:00Z", ErrSyntax)
 	}
 	if t.Nanosecond()%int(time.Millisecond) != 0 {

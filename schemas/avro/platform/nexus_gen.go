@@ -232,7 +232,11 @@ func (x *DeadLetter) ReadAvro(r *avro.Reader) {
 	x.Headers = nil
 	for n0 := r.Block(2); n0 > 0; n0 = r.Block(2) {
 		i0 := len(x.Headers)
-		x.Headers = append(x.Headers, make([]DeadLetterHeader, n0)...)
+		if i0 == 0 {
+			x.Headers = make([]DeadLetterHeader, n0)
+		} else {
+			x.Headers = append(x.Headers, make([]DeadLetterHeader, n0)...)
+		}
 		for ; i0 < len(x.Headers) && r.OK(); i0++ {
 			x.Headers[i0].ReadAvro(r)
 		}
@@ -369,7 +373,11 @@ func (x *Envelope) ReadAvro(r *avro.Reader) {
 	x.Recent = nil
 	for n0 := r.Block(23); n0 > 0; n0 = r.Block(23) {
 		i0 := len(x.Recent)
-		x.Recent = append(x.Recent, make([]Remembered, n0)...)
+		if i0 == 0 {
+			x.Recent = make([]Remembered, n0)
+		} else {
+			x.Recent = append(x.Recent, make([]Remembered, n0)...)
+		}
 		for ; i0 < len(x.Recent) && r.OK(); i0++ {
 			x.Recent[i0].ReadAvro(r)
 		}
@@ -574,7 +582,11 @@ func (x *Outcome) ReadAvro(r *avro.Reader) {
 	x.Faults = nil
 	for n0 := r.Block(3); n0 > 0; n0 = r.Block(3) {
 		i0 := len(x.Faults)
-		x.Faults = append(x.Faults, make([]OutcomeFault, n0)...)
+		if i0 == 0 {
+			x.Faults = make([]OutcomeFault, n0)
+		} else {
+			x.Faults = append(x.Faults, make([]OutcomeFault, n0)...)
+		}
 		for ; i0 < len(x.Faults) && r.OK(); i0++ {
 			x.Faults[i0].ReadAvro(r)
 		}
@@ -583,7 +595,11 @@ func (x *Outcome) ReadAvro(r *avro.Reader) {
 	x.Events = nil
 	for n0 := r.Block(18); n0 > 0; n0 = r.Block(18) {
 		i0 := len(x.Events)
-		x.Events = append(x.Events, make([]OutcomeEvent, n0)...)
+		if i0 == 0 {
+			x.Events = make([]OutcomeEvent, n0)
+		} else {
+			x.Events = append(x.Events, make([]OutcomeEvent, n0)...)
+		}
 		for ; i0 < len(x.Events) && r.OK(); i0++ {
 			x.Events[i0].ReadAvro(r)
 		}
@@ -751,7 +767,11 @@ func (x *Remembered) ReadAvro(r *avro.Reader) {
 	x.EventTypes = nil
 	for n0 := r.Block(1); n0 > 0; n0 = r.Block(1) {
 		i0 := len(x.EventTypes)
-		x.EventTypes = append(x.EventTypes, make([]string, n0)...)
+		if i0 == 0 {
+			x.EventTypes = make([]string, n0)
+		} else {
+			x.EventTypes = append(x.EventTypes, make([]string, n0)...)
+		}
 		for ; i0 < len(x.EventTypes) && r.OK(); i0++ {
 			x.EventTypes[i0] = r.String()
 		}

@@ -67,7 +67,11 @@ func (x *CreditNote) ReadAvro(r *avro.Reader) {
 	x.Lines = nil
 	for n0 := r.Block(4); n0 > 0; n0 = r.Block(4) {
 		i0 := len(x.Lines)
-		x.Lines = append(x.Lines, make([]Line, n0)...)
+		if i0 == 0 {
+			x.Lines = make([]Line, n0)
+		} else {
+			x.Lines = append(x.Lines, make([]Line, n0)...)
+		}
 		for ; i0 < len(x.Lines) && r.OK(); i0++ {
 			x.Lines[i0].ReadAvro(r)
 		}
@@ -134,7 +138,11 @@ func (x *CreditNoteIssued) ReadAvro(r *avro.Reader) {
 	x.Lines = nil
 	for n0 := r.Block(4); n0 > 0; n0 = r.Block(4) {
 		i0 := len(x.Lines)
-		x.Lines = append(x.Lines, make([]Line, n0)...)
+		if i0 == 0 {
+			x.Lines = make([]Line, n0)
+		} else {
+			x.Lines = append(x.Lines, make([]Line, n0)...)
+		}
 		for ; i0 < len(x.Lines) && r.OK(); i0++ {
 			x.Lines[i0].ReadAvro(r)
 		}
@@ -234,7 +242,11 @@ func (x *IssueCreditNote) ReadAvro(r *avro.Reader) {
 	x.Lines = nil
 	for n0 := r.Block(4); n0 > 0; n0 = r.Block(4) {
 		i0 := len(x.Lines)
-		x.Lines = append(x.Lines, make([]Line, n0)...)
+		if i0 == 0 {
+			x.Lines = make([]Line, n0)
+		} else {
+			x.Lines = append(x.Lines, make([]Line, n0)...)
+		}
 		for ; i0 < len(x.Lines) && r.OK(); i0++ {
 			x.Lines[i0].ReadAvro(r)
 		}

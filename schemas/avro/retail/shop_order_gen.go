@@ -148,7 +148,11 @@ func (x *Order) ReadAvro(r *avro.Reader) {
 	x.Lines = nil
 	for n0 := r.Block(4); n0 > 0; n0 = r.Block(4) {
 		i0 := len(x.Lines)
-		x.Lines = append(x.Lines, make([]Line, n0)...)
+		if i0 == 0 {
+			x.Lines = make([]Line, n0)
+		} else {
+			x.Lines = append(x.Lines, make([]Line, n0)...)
+		}
 		for ; i0 < len(x.Lines) && r.OK(); i0++ {
 			x.Lines[i0].ReadAvro(r)
 		}
@@ -224,7 +228,11 @@ func (x *OrderCancelled) ReadAvro(r *avro.Reader) {
 	x.Lines = nil
 	for n0 := r.Block(4); n0 > 0; n0 = r.Block(4) {
 		i0 := len(x.Lines)
-		x.Lines = append(x.Lines, make([]Line, n0)...)
+		if i0 == 0 {
+			x.Lines = make([]Line, n0)
+		} else {
+			x.Lines = append(x.Lines, make([]Line, n0)...)
+		}
 		for ; i0 < len(x.Lines) && r.OK(); i0++ {
 			x.Lines[i0].ReadAvro(r)
 		}
@@ -296,7 +304,11 @@ func (x *OrderPlaced) ReadAvro(r *avro.Reader) {
 	x.Lines = nil
 	for n0 := r.Block(4); n0 > 0; n0 = r.Block(4) {
 		i0 := len(x.Lines)
-		x.Lines = append(x.Lines, make([]Line, n0)...)
+		if i0 == 0 {
+			x.Lines = make([]Line, n0)
+		} else {
+			x.Lines = append(x.Lines, make([]Line, n0)...)
+		}
 		for ; i0 < len(x.Lines) && r.OK(); i0++ {
 			x.Lines[i0].ReadAvro(r)
 		}
@@ -415,7 +427,11 @@ func (x *PlaceOrder) ReadAvro(r *avro.Reader) {
 	x.Lines = nil
 	for n0 := r.Block(4); n0 > 0; n0 = r.Block(4) {
 		i0 := len(x.Lines)
-		x.Lines = append(x.Lines, make([]Line, n0)...)
+		if i0 == 0 {
+			x.Lines = make([]Line, n0)
+		} else {
+			x.Lines = append(x.Lines, make([]Line, n0)...)
+		}
 		for ; i0 < len(x.Lines) && r.OK(); i0++ {
 			x.Lines[i0].ReadAvro(r)
 		}

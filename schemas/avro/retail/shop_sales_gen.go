@@ -386,7 +386,11 @@ func (x *OrderDocument) ReadAvro(r *avro.Reader) {
 	x.Lines = nil
 	for n0 := r.Block(4); n0 > 0; n0 = r.Block(4) {
 		i0 := len(x.Lines)
-		x.Lines = append(x.Lines, make([]Line, n0)...)
+		if i0 == 0 {
+			x.Lines = make([]Line, n0)
+		} else {
+			x.Lines = append(x.Lines, make([]Line, n0)...)
+		}
 		for ; i0 < len(x.Lines) && r.OK(); i0++ {
 			x.Lines[i0].ReadAvro(r)
 		}

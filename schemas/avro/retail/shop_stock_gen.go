@@ -125,7 +125,11 @@ func (x *Stock) ReadAvro(r *avro.Reader) {
 	x.References = nil
 	for n0 := r.Block(1); n0 > 0; n0 = r.Block(1) {
 		i0 := len(x.References)
-		x.References = append(x.References, make([]string, n0)...)
+		if i0 == 0 {
+			x.References = make([]string, n0)
+		} else {
+			x.References = append(x.References, make([]string, n0)...)
+		}
 		for ; i0 < len(x.References) && r.OK(); i0++ {
 			x.References[i0] = r.String()
 		}

@@ -176,7 +176,11 @@ func (x *Everything) ReadAvro(r *avro.Reader) {
 	x.Lines = nil
 	for n0 := r.Block(3); n0 > 0; n0 = r.Block(3) {
 		i0 := len(x.Lines)
-		x.Lines = append(x.Lines, make([]Line, n0)...)
+		if i0 == 0 {
+			x.Lines = make([]Line, n0)
+		} else {
+			x.Lines = append(x.Lines, make([]Line, n0)...)
+		}
 		for ; i0 < len(x.Lines) && r.OK(); i0++ {
 			x.Lines[i0].ReadAvro(r)
 		}
@@ -184,12 +188,20 @@ func (x *Everything) ReadAvro(r *avro.Reader) {
 	x.Nested = nil
 	for n0 := r.Block(1); n0 > 0; n0 = r.Block(1) {
 		i0 := len(x.Nested)
-		x.Nested = append(x.Nested, make([][]*string, n0)...)
+		if i0 == 0 {
+			x.Nested = make([][]*string, n0)
+		} else {
+			x.Nested = append(x.Nested, make([][]*string, n0)...)
+		}
 		for ; i0 < len(x.Nested) && r.OK(); i0++ {
 			x.Nested[i0] = nil
 			for n1 := r.Block(1); n1 > 0; n1 = r.Block(1) {
 				i1 := len(x.Nested[i0])
-				x.Nested[i0] = append(x.Nested[i0], make([]*string, n1)...)
+				if i1 == 0 {
+					x.Nested[i0] = make([]*string, n1)
+				} else {
+					x.Nested[i0] = append(x.Nested[i0], make([]*string, n1)...)
+				}
 				for ; i1 < len(x.Nested[i0]) && r.OK(); i1++ {
 					x.Nested[i0][i1] = nil
 					if r.Present(0) {
@@ -232,7 +244,11 @@ func (x *Everything) ReadAvro(r *avro.Reader) {
 					var v1 []Colour
 					for n2 := r.Block(1); n2 > 0; n2 = r.Block(1) {
 						i2 := len(v1)
-						v1 = append(v1, make([]Colour, n2)...)
+						if i2 == 0 {
+							v1 = make([]Colour, n2)
+						} else {
+							v1 = append(v1, make([]Colour, n2)...)
+						}
 						for ; i2 < len(v1) && r.OK(); i2++ {
 							v1[i2] = Colour(r.Enum(4))
 						}
@@ -489,7 +505,11 @@ func (x *Maybe) ReadAvro(r *avro.Reader) {
 		x.List = []int64{}
 		for n0 := r.Block(1); n0 > 0; n0 = r.Block(1) {
 			i0 := len(x.List)
-			x.List = append(x.List, make([]int64, n0)...)
+			if i0 == 0 {
+				x.List = make([]int64, n0)
+			} else {
+				x.List = append(x.List, make([]int64, n0)...)
+			}
 			for ; i0 < len(x.List) && r.OK(); i0++ {
 				x.List[i0] = r.Long()
 			}
