@@ -119,18 +119,6 @@ func intField(name string) string { return `{"name":"` + name + `","type":"int"}
 
 func optionalField(name string) string { return `{"name":"` + name + `","type":"int","default":0}` }
 
-// eventually polls until ok, for at most 10 s.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
-		if ok() {
-			return
-		}
-		<-time.After(5 * time.Millisecond)
-	}
-	t.Fatalf("%s: not within 10 s", what)
-}
-
 // dump describes everything a registry answers with.
 func dump(t testing.TB, r *Registry) string {
 	t.Helper()

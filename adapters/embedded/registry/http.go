@@ -36,6 +36,7 @@ func (r *Registry) serve() {
 		WriteTimeout:      requestTimeout + 10*time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		ConnState:         r.trackFresh,
 		ErrorLog:          slog.NewLogLogger(r.logger.Handler(), slog.LevelDebug),
 	}
 	go func() {
@@ -44,6 +45,14 @@ func (r *Registry) serve() {
 			r.logger.Error("the schema registry stopped serving", "err", err)
 		}
 	}()
+}
+
+func (r *Registry) trackFresh(conn net.Conn, state http.ConnState) {
+	if state == http.StateNew {
+		r.fresh.Store(conn, struct{}{})
+	} else {
+		r.fresh.Delete(conn)
+	}
 }
 
 func (r *Registry) routes() http.Handler {

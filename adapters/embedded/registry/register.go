@@ -25,8 +25,11 @@ type posted struct {
 // acknowledged the record.
 func (r *Registry) register(ctx context.Context, subject string, in posted) (int, error) {
 	if in.id == 0 {
-		if id, ok := r.sameText(subject, in); ok {
-			return id, nil
+		r.mu.RLock()
+		known := r.sameText(subject, in, live)
+		r.mu.RUnlock()
+		if known != nil {
+			return known.id, nil
 		}
 	}
 	var v schemaValue
@@ -45,18 +48,16 @@ func (r *Registry) register(ctx context.Context, subject string, in posted) (int
 	return v.ID, nil
 }
 
-// sameText answers the common case, a schema that is there to the letter,
+// sameText answers the common case, a schema that a subject has to the letter,
 // without parsing anything.
-func (r *Registry) sameText(subject string, in posted) (int, bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for _, v := range r.state.versions(subject, live) {
+func (r *Registry) sameText(subject string, in posted, show visibility) *version {
+	for _, v := range slices.Backward(r.state.versions(subject, show)) {
 		s := r.state.schemas[v.id]
 		if s.kind == in.kind && s.text == in.text && slices.Equal(s.references, in.references) {
-			return v.id, true
+			return v
 		}
 	}
-	return 0, false
+	return nil
 }
 
 // planVersion decides id and version of a schema; stored is true if the

@@ -44,6 +44,7 @@ type Registry struct {
 	listener net.Listener
 	server   *http.Server
 	served   chan struct{} // closed when the server's goroutine has ended
+	fresh    sync.Map      // net.Conn that has not sent a request yet
 	closing  sync.Once
 	closeErr error
 
@@ -94,6 +95,9 @@ func (r *Registry) Handler() http.Handler { return r.handler }
 // leaves the broker. It may be called more than once.
 func (r *Registry) Close(ctx context.Context) error {
 	r.closing.Do(func() {
+		// Shutdown would give a connection that was opened ahead of its first
+		// request 5 s to send one.
+		r.fresh.Range(func(conn, _ any) bool { _ = conn.(net.Conn).Close(); return true })
 		if err := r.server.Shutdown(ctx); err != nil {
 			r.closeErr = fmt.Errorf("stopping the schema registry: %w", err)
 			_ = r.server.Close()

@@ -121,6 +121,9 @@ func (r *Registry) postLookup(req *http.Request) (any, error) {
 	if len(r.state.versions(subject, show)) == 0 {
 		return nil, subjectNotFound(subject)
 	}
+	if v := r.sameText(subject, in, show); v != nil {
+		return r.state.describe(subject, v), nil
+	}
 	if in.references, err = r.pinReferences(in.references); err != nil {
 		return nil, err
 	}

@@ -40,7 +40,11 @@ func newTopicLog(topic string, opts []kgo.Opt) (*topicLog, error) {
 		// A record written twice says the same twice, so duplicates do not
 		// matter, while an idempotent producer could not give up a write in time.
 		kgo.DisableIdempotentWrite(),
+		// The broker is in this process or next door: what is not answered after
+		// a few quick tries will not be.
 		kgo.RecordRetries(3),
+		kgo.MetadataMinAge(50*time.Millisecond),
+		kgo.RetryBackoffFn(func(tries int) time.Duration { return time.Duration(tries) * 50 * time.Millisecond }),
 		kgo.RecordDeliveryTimeout(writeTimeout/2),
 		kgo.ProduceRequestTimeout(writeTimeout/2),
 		kgo.RetryTimeout(writeTimeout),

@@ -84,6 +84,10 @@ func checkText(text string) error {
 // validate lets the codec's own parser judge names, symbols, sizes, unions and
 // defaults: what it refuses could not be written or read either.
 func validate(text string, uses []*Schema) error {
+	if len(uses) == 0 {
+		_, err := avro.Parse(text) // spares the cache's copy of the text
+		return err
+	}
 	var cache avro.SchemaCache
 	for _, s := range uses {
 		if _, err := cache.Parse(s.text); err != nil {
