@@ -1,0 +1,55 @@
+# What people type. Everything a target needs, it installs by itself.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := bin/nexus
+GO  ?= go
+TOOLS := $(CURDIR)/.cache/tools
+GOLANGCI_VERSION := v2.12.0
+GOVULNCHECK_VERSION := v1.1.4
+TEST_TIMEOUT := 25m
+
+export NEXUS_CACHE ?= $(CURDIR)/.cache
+
+.PHONY: help build dev test generate-check lint verify unit fuzz soak bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+build: ## the program, in bin/nexus
+	$(GO) build -trimpath -o $(BIN) ./cmd/nexus
+
+dev: build ## the whole platform in one process, data in ./nexus-data
+	$(BIN) dev
+
+test: verify generate-check lint unit ## everything the project can check
+
+verify: build ## the policies over topology, schemas and source
+	$(BIN) verify .
+
+generate-check: ## generated code is what the schemas say
+	$(GO) generate ./schemas/...
+	@git diff --exit-code -- schemas || { echo "generated code is stale: commit what 'go generate ./schemas/...' writes"; exit 1; }
+
+lint: $(TOOLS)/golangci-lint ## static checks
+	$(GO) vet ./...
+	$(TOOLS)/golangci-lint run ./...
+
+unit: ## all tests with the race detector, real Kafka included
+	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+
+fuzz: ## 30 s of each fuzz target
+	./deploy/local/fuzz.sh 30s
+
+soak: ## the long forms of the crash tests
+	NEXUS_SOAK=1 $(GO) test -race -timeout 4h ./...
+
+bench: build ## the table of benchmarks/README.md
+	$(GO) run ./benchmarks
+
+$(TOOLS)/golangci-lint:
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+clean: ## removes what was built, not your data
+	rm -rf bin .cache

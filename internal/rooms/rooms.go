@@ -1,0 +1,108 @@
+// Package rooms holds the import table of the house: which folder may enter
+// which. Its test judges every package of the module; docs/adr/0005-rooms.md
+// says why the doors are where they are.
+package rooms
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Module is the path of this module.
+const Module = "github.com/nexusblueprint/nexus"
+
+// Package is what the judge needs to know of a package.
+type Package struct {
+	Path    string
+	Imports []string // of its own code, tests left out
+}
+
+// door says where a room may go. A room is the first folder of a path in the
+// module, or a longer prefix that has a rule of its own. schemas/avro is a leaf
+// that every room but the domain may use.
+type door struct {
+	rooms  []string // of this module
+	others []string // prefixes of other modules' paths; nil: any
+}
+
+var doors = map[string]door{
+	"domain":           {rooms: nil, others: []string{}},
+	"schemas/avro":     {rooms: []string{"schemas/avro"}, others: []string{"github.com/go-json-experiment/json", "github.com/twmb/avro"}},
+	"shop":             {rooms: []string{"domain", "topology", "schemas/avro", "shop"}, others: []string{"github.com/spf13/cobra", "golang.org/x/"}},
+	"ports":            {rooms: []string{"domain", "ports"}, others: []string{}},
+	"adapters":         {rooms: []string{"ports", "internal", "adapters"}},
+	"topology":         {rooms: []string{"domain", "schemas/avro"}, others: []string{}},
+	"emitters":         {rooms: []string{"topology", "ports", "internal", "schemas/avro", "domain"}, others: []string{"github.com/twmb/franz-go"}},
+	"processors":       {rooms: []string{"topology", "domain", "ports", "internal", "schemas/avro", "processors"}, others: []string{"github.com/twmb/franz-go", "github.com/lovoo/goka", "github.com/IBM/sarama", "github.com/cockroachdb/pebble", "github.com/google/uuid", "github.com/prometheus"}},
+	"views":            {rooms: []string{"topology", "ports", "internal", "schemas/avro"}, others: []string{"github.com/twmb/franz-go", "github.com/lovoo/goka", "github.com/prometheus"}},
+	"sink":             {rooms: []string{"topology", "ports", "internal", "schemas/avro"}, others: []string{"github.com/twmb/franz-go", "github.com/prometheus"}},
+	"gateway":          {rooms: []string{"topology", "emitters", "views", "ports", "policies", "internal", "schemas/avro", "domain"}},
+	"policies":         {rooms: []string{"topology", "policies", "schemas/avro", "adapters/embedded/registry/compat"}},
+	"internal":         {rooms: []string{"internal", "schemas/avro", "domain", "topology", "ports"}},
+	"internal/system":  {rooms: any},
+	"internal/program": {rooms: any},
+	"internal/check":   {rooms: []string{"internal", "schemas/avro", "domain", "topology", "ports"}},
+	"cmd":              {rooms: any},
+	"benchmarks":       {rooms: any},
+	"":                 {rooms: any}, // the root package
+}
+
+// any marks rooms where everything is wired together.
+var any = []string{"*"}
+
+// Judge returns one sentence per import that goes through no door.
+func Judge(packages []Package) []string {
+	var faults []string
+	for _, p := range packages {
+		from := roomOf(p.Path)
+		d, ok := doors[from]
+		if !ok {
+			faults = append(faults, fmt.Sprintf("%s is in no room of the house: move it, or give its folder a rule in internal/rooms", p.Path))
+			continue
+		}
+		for _, imported := range p.Imports {
+			if why := d.refuses(from, imported); why != "" {
+				faults = append(faults, fmt.Sprintf("%s imports %s: %s", p.Path, imported, why))
+			}
+		}
+	}
+	return faults
+}
+
+func (d door) refuses(from, imported string) string {
+	if own(imported) {
+		to := roomOf(imported)
+		inside := func(room string) bool { return room == "*" || within(strings.TrimPrefix(imported, Module+"/"), room) }
+		if to == from || slices.ContainsFunc(d.rooms, inside) {
+			return ""
+		}
+		return fmt.Sprintf("room %q may not enter %q, only %q", from, to, d.rooms)
+	}
+	standard := !strings.Contains(strings.SplitN(imported, "/", 2)[0], ".")
+	allowed := func(prefix string) bool { return strings.HasPrefix(imported, prefix) }
+	if standard || d.others == nil || slices.ContainsFunc(d.others, allowed) {
+		return ""
+	}
+	return fmt.Sprintf("room %q may use of other modules only %q", from, d.others)
+}
+
+func own(path string) bool { return path == Module || strings.HasPrefix(path, Module+"/") }
+
+// roomOf is the longest prefix of the path that has a rule.
+func roomOf(path string) string {
+	inner := strings.TrimPrefix(strings.TrimPrefix(path, Module), "/")
+	for room := inner; room != ""; {
+		if _, ok := doors[room]; ok {
+			return room
+		}
+		cut := strings.LastIndexByte(room, '/')
+		if cut < 0 {
+			return room
+		}
+		room = room[:cut]
+	}
+	return ""
+}
+
+func within(path, room string) bool { return path == room || strings.HasPrefix(path, room+"/") }

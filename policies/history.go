@@ -1,0 +1,107 @@
+package policies
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/nexusblueprint/nexus/adapters/embedded/registry/compat"
+	"github.com/nexusblueprint/nexus/topology"
+)
+
+// History is how today's schemas stand to those that were released.
+type History struct {
+	Releases          []string          `json:"releases"`
+	Incompatibilities []Incompatibility `json:"incompatibilities"`
+	Removed           []Removed         `json:"removed"`
+}
+
+// Incompatibility is a released schema that today's cannot read, or that cannot
+// read today's.
+type Incompatibility struct {
+	Subject string `json:"subject"`
+	Release string `json:"release"`
+	Reason  string `json:"reason"`
+}
+
+// Removed is a released schema that the topology no longer has.
+type Removed struct {
+	Subject string `json:"subject"`
+	Release string `json:"release"`
+}
+
+// ReadHistory compares the topology's schemas with every release in the folder:
+// one folder per release, one self-contained <subject>.avsc per schema.
+func ReadHistory(d topology.Description, releases fs.FS) (*History, error) {
+	h := &History{Releases: []string{}, Incompatibilities: []Incompatibility{}, Removed: []Removed{}}
+	current := map[string]string{}
+	for _, s := range d.Schemas {
+		current[s.Subject] = s.Schema
+	}
+	folders, err := fs.ReadDir(releases, ".")
+	if err != nil {
+		return nil, fmt.Errorf("reading released schemas: %w", err)
+	}
+	for _, folder := range folders {
+		if !folder.IsDir() {
+			continue
+		}
+		h.Releases = append(h.Releases, folder.Name())
+		if err := h.compare(releases, folder.Name(), current); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+func (h *History) compare(releases fs.FS, release string, current map[string]string) error {
+	files, err := fs.ReadDir(releases, release)
+	if err != nil {
+		return fmt.Errorf("reading released schemas of %s: %w", release, err)
+	}
+	for _, file := range files {
+		subject, ok := strings.CutSuffix(file.Name(), ".avsc")
+		if !ok {
+			continue
+		}
+		released, err := fs.ReadFile(releases, path.Join(release, file.Name()))
+		if err != nil {
+			return fmt.Errorf("reading released schema %s of %s: %w", subject, release, err)
+		}
+		today, there := current[subject]
+		if !there {
+			h.Removed = append(h.Removed, Removed{Subject: subject, Release: release})
+			continue
+		}
+		reasons, err := Breaks(today, string(released))
+		if err != nil {
+			return fmt.Errorf("comparing %s with release %s: %w", subject, release, err)
+		}
+		for _, reason := range reasons {
+			h.Incompatibilities = append(h.Incompatibilities, Incompatibility{Subject: subject, Release: release, Reason: reason})
+		}
+	}
+	return nil
+}
+
+// Breaks lists why two versions of a schema cannot live side by side: what the
+// newer cannot read of the older, and the other way round.
+func Breaks(newer, older string) ([]string, error) {
+	backward, err := compat.Check(newer, older)
+	if err != nil {
+		return nil, err
+	}
+	forward, err := compat.Check(older, newer)
+	if err != nil {
+		return nil, err
+	}
+	var reasons []string
+	for _, i := range backward {
+		reasons = append(reasons, "what was written before cannot be read: "+i.String())
+	}
+	for _, i := range forward {
+		reasons = append(reasons, "the earlier release cannot read it: "+i.String())
+	}
+	return reasons, nil
+}

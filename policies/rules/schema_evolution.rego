@@ -1,0 +1,26 @@
+# METADATA
+# title: no breaking schema change
+# description: >-
+#   The log is read for ever, and two releases run side by side: a schema must
+#   read and be read by every version that was released.
+package nexus.rules.schema_evolution
+
+needs := {"history"}
+
+violations contains {
+	"severity": "error",
+	"place": sprintf("schema %s", [change.subject]),
+	"detail": sprintf("breaks with release %s: %s; give new fields a default, and never rename, retype or remove one", [change.release, change.reason]),
+} if {
+	some change in input.history.incompatibilities
+}
+
+violations contains {
+	"severity": "error",
+	"place": sprintf("schema %s", [subject]),
+	"detail": sprintf("was released in %s and is gone: events under it may be in the log, so it stays", [release]),
+} if {
+	some removed in input.history.removed
+	subject := removed.subject
+	release := removed.release
+}
