@@ -6,7 +6,7 @@ SHELL := /bin/bash
 BIN := bin/nexus
 GO  ?= go
 TOOLS := $(CURDIR)/.cache/tools
-GOLANGCI_VERSION := v2.12.0
+GOLANGCI_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.1.4
 TEST_TIMEOUT := 25m
 

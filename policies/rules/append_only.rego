@@ -5,8 +5,6 @@
 #   broker, and no port offers to change or remove them.
 package nexus.rules.append_only
 
-import data.nexus.lib
-
 needs := {"topology"}
 
 required := {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
@@ -14,24 +12,26 @@ required := {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes"
 violations contains {
 	"severity": "error",
 	"place": sprintf("topology: topic %s", [topic.name]),
-	"detail": sprintf("%s must be %s, not %q: an event store keeps every event", [setting, value, lib.text(topic.config[setting])]),
+	"detail": sprintf("%s must be %s, not %q: an event store keeps every event", [setting, value, have]),
 } if {
 	some topic in input.topology.topics
 	topic.kind == "events"
 	some setting, value in required
-	lib.text(object.get(topic.config, setting, "")) != value
+	have := object.get(topic.config, setting, "")
+	have != value
 }
 
 violations contains {
 	"severity": "error",
 	"place": sprintf("broker: topic %s", [topic.name]),
-	"detail": sprintf("%s is %q on the broker, must be %s: correct it, and find out what was lost meanwhile", [setting, lib.text(object.get(live.config, setting, "")), value]),
+	"detail": sprintf("%s is %q on the broker, must be %s: correct it, and find out what was lost meanwhile", [setting, have, value]),
 } if {
 	some topic in input.topology.topics
 	topic.kind == "events"
 	live := input.live.topics[topic.name]
 	some setting, value in required
-	object.get(live.config, setting, "") != value
+	have := object.get(live.config, setting, "")
+	have != value
 }
 
 violations contains {
