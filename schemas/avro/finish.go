@@ -23,7 +23,7 @@ const (
 func (p *parser) finish() error {
 	for _, s := range p.all {
 		if _, err := s.measure(); err != nil {
-			return err
+			return fmt.Errorf("%s: %w", s.file, err)
 		}
 	}
 	for _, s := range p.all {
@@ -34,7 +34,7 @@ func (p *parser) finish() error {
 			}
 			var err error
 			if f.preset, err = new(presetter).append(nil, f.Schema, jsontext.Value(f.Default)); err != nil {
-				return fmt.Errorf("%s: field %q: default %s: %w", s.name, f.Name, f.Default, err)
+				return fmt.Errorf("%s: %s: field %q: default %s: %w", s.file, s.name, f.Name, f.Default, err)
 			}
 		}
 	}

@@ -68,8 +68,14 @@ func ParseAll(sources []Source) ([]*Schema, error) {
 type parser struct {
 	named   map[string]*Schema
 	pending map[string]Source // top-level types by full name; kept after parsing
-	all     []*Schema         // everything parsed, for finish
+	all     []parsed          // everything, for finish
+	file    string            // of what is being parsed
 	depth   int
+}
+
+type parsed struct {
+	*Schema
+	file string
 }
 
 // top parses one source unless a reference from another source did so before.
@@ -77,8 +83,8 @@ func (p *parser) top(src Source) (*Schema, error) {
 	if s, ok := p.named[topName(jsontext.Value(src.Text))]; ok {
 		return s, nil
 	}
-	defer func(depth int) { p.depth = depth }(p.depth)
-	p.depth = 0
+	defer func(depth int, file string) { p.depth, p.file = depth, file }(p.depth, p.file)
+	p.depth, p.file = 0, src.File
 	s, err := p.parse(jsontext.Value(src.Text), "")
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", src.File, err)
@@ -142,7 +148,7 @@ func (p *parser) add(s *Schema) *Schema {
 	if s.maxLength == 0 {
 		s.maxLength = MaxLengthDefault
 	}
-	p.all = append(p.all, s)
+	p.all = append(p.all, parsed{s, p.file})
 	return s
 }
 

@@ -1,6 +1,10 @@
 package avro
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
 
 // Kind is the shape of a schema.
 type Kind uint8
@@ -187,3 +191,20 @@ func textOf(attrs []Attribute, name string) string {
 
 // MinBytes returns the number of bytes that the shortest value takes, 0 for null and records of nothing.
 func (s *Schema) MinBytes() int { return s.least }
+
+// Aliases returns the full names that a record, enum or fixed went by before.
+func (s *Schema) Aliases() []string {
+	raw := s.Attribute("aliases")
+	if raw == "" {
+		return nil
+	}
+	items, _ := elements(jsontext.Value(raw))
+	space, _ := splitName(s.name)
+	var out []string
+	for _, item := range items {
+		if name, err := unquote(string(item)); err == nil {
+			out = append(out, qualify(name, space))
+		}
+	}
+	return out
+}

@@ -1,0 +1,187 @@
+// Package serde puts records into Confluent framing and takes them out again: a zero byte, the schema's id in the
+// registry as four bytes, then Avro. It is the gate of publication: a record whose schema is not registered is not
+// framed. It reads what other releases wrote by resolving their schema to the one compiled in.
+//
+// It does not decide what becomes of a record that cannot be read, and it knows no topics.
+package serde
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/sr"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/nexusblueprint/nexus/internal/clock"
+	"github.com/nexusblueprint/nexus/schemas/avro"
+)
+
+const (
+	frameBytes     = 5
+	lookupsAtATime = 8
+)
+
+// Serde frames the records of some schema sets. It is safe for concurrent use.
+type Serde struct {
+	registry *sr.Client
+	sets     avro.Sets
+	clock    clock.Clock
+
+	known       atomic.Pointer[known]
+	writers     sync.Map // uint32 → *writer
+	resolutions sync.Map // resolutionKey → *resolution
+	asking      singleflight.Group
+	absent      absentIDs
+	learning    sync.Mutex // one Load or Register at a time
+}
+
+// known is what the registry said about the schemas of this program; it is never changed, only replaced.
+type known struct {
+	ids   map[string]uint32      // by record name
+	types map[uint32]*avro.Entry // by id
+}
+
+// New returns a Serde that knows no ids yet: call Load or Register before anything is to be framed. Reading works
+// at once.
+func New(cl *sr.Client, sets avro.Sets) *Serde {
+	s := &Serde{registry: cl, sets: sets, clock: clock.System{}}
+	s.known.Store(&known{})
+	return s
+}
+
+// Load looks up the ids of all schemas of the program under their subjects, the record names. It registers nothing.
+//
+// Errors: [ErrNotRegistered] naming every subject that lacks the program's version of its schema; what is
+// registered can be framed nevertheless. [ErrRegistry] if it could not be asked.
+func (s *Serde) Load(ctx context.Context) error {
+	missing, err := s.load(ctx)
+	if err != nil {
+		return err
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	names := make([]string, len(missing))
+	for i, e := range missing {
+		names[i] = e.Name
+	}
+	return fmt.Errorf("loading schema ids: %w: %s; register them with `nexus schemas register`",
+		ErrNotRegistered, strings.Join(names, ", "))
+}
+
+// Register registers the schemas that Load would miss, in the order of their names, and loads all ids.
+//
+// Errors: [ErrRegistry] if it could not be asked; an error that names the first subject the registry refused, with
+// the registry's reason, for instance that the change is not compatible.
+func (s *Serde) Register(ctx context.Context) error {
+	missing, err := s.load(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range missing {
+		if _, err := s.registry.RegisterSchema(ctx, e.Name, sr.Schema{Schema: e.Text}, -1, -1); err != nil {
+			return registryError("registering schema "+e.Name, err)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return s.Load(ctx)
+}
+
+// load asks for all ids, keeps the answers and returns the entries that are not registered.
+func (s *Serde) load(ctx context.Context) (missing []*avro.Entry, err error) {
+	s.learning.Lock()
+	defer s.learning.Unlock()
+	entries, err := s.sets.All()
+	if err != nil {
+		return nil, err
+	}
+	entries = slices.DeleteFunc(entries, func(e *avro.Entry) bool { return e.Part })
+	ids := make([]int, len(entries))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(lookupsAtATime)
+	for i, e := range entries {
+		group.Go(func() error {
+			found, err := s.registry.LookupSchema(gctx, e.Name, sr.Schema{Schema: e.Text})
+			if isNotFound(err) {
+				return nil
+			}
+			ids[i] = found.ID
+			return registryError("looking up schema "+e.Name, err)
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	k := &known{ids: map[string]uint32{}, types: map[uint32]*avro.Entry{}}
+	for i, e := range entries {
+		if ids[i] <= 0 {
+			missing = append(missing, e)
+			continue
+		}
+		k.ids[e.Name], k.types[uint32(ids[i])] = uint32(ids[i]), e //nolint:gosec // the registry's ids are positive and 32 bits
+	}
+	s.known.Store(k)
+	return missing, nil
+}
+
+// Append appends rec, framed, to dst.
+//
+// Errors: [ErrNotRegistered]; then dst comes back as it was. It panics where rec's own AppendAvro does.
+func (s *Serde) Append(dst []byte, rec avro.Record) ([]byte, error) {
+	id, ok := s.known.Load().ids[rec.AvroName()]
+	if !ok {
+		return dst, notRegistered(rec.AvroName())
+	}
+	dst = append(dst, 0, byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
+	return rec.AppendAvro(dst), nil
+}
+
+// ID returns the id of a record's schema, and whether it is registered.
+func (s *Serde) ID(name string) (uint32, bool) {
+	id, ok := s.known.Load().ids[name]
+	return id, ok
+}
+
+func notRegistered(name string) error {
+	return fmt.Errorf("publishing %s: %w under the subject %s: register it with `nexus schemas register` and start again",
+		name, ErrNotRegistered, name)
+}
+
+// unframe returns the schema id of a framed value, and the rest.
+func unframe(b []byte) (id uint32, payload []byte, err error) {
+	switch {
+	case len(b) < frameBytes:
+		return 0, nil, fmt.Errorf("reading a value of %d bytes: %w: want at least %d", len(b), ErrFrame, frameBytes)
+	case b[0] != 0:
+		return 0, nil, fmt.Errorf("reading a value: %w: it begins with byte %#02x instead of 0", ErrFrame, b[0])
+	}
+	return binary.BigEndian.Uint32(b[1:]), b[frameBytes:], nil
+}
+
+// isNotFound reports whether the registry said that it has no such subject, version, schema or id. A mere 404 could
+// be a proxy's word about another path.
+func isNotFound(err error) bool {
+	var answer *sr.ResponseError
+	return errors.As(err, &answer) && sr.IsNotFoundError(answer.ErrorCode)
+}
+
+// registryError wraps an error of the registry client; nil stays nil. What the registry refused is no ErrRegistry.
+func registryError(act string, err error) error {
+	var answer *sr.ResponseError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &answer) && answer.StatusCode >= 400 && answer.StatusCode < 500 && answer.StatusCode != 429:
+		return fmt.Errorf("%s: %w", act, err)
+	}
+	return fmt.Errorf("%s: %w: %w", act, ErrRegistry, err)
+}
