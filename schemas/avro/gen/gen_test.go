@@ -139,7 +139,7 @@ func TestRun_writesOnlyWhatIsRightAndRemovesWhatIsStale(t *testing.T) {
 func TestGoName(t *testing.T) {
 	for name, want := range map[string]string{
 		"orderId": "OrderID", "order_id": "OrderID", "ORDER_ID": "OrderID", "id": "ID", "eventIds": "EventIDs", "sku": "Sku",
-		"customerID": "CustomerID", "DARK_BLUE": "DarkBlue", "darkBlue": "DarkBlue", "RED": "Red", "x": "X", "SHA256": "SHA256",
+		"customerID": "CustomerID", "DARK_BLUE": "DarkBlue", "darkBlue": "DarkBlue", "RED": "Red", "x": "X", "SHA256": "Sha256",
 		"OrderPlaced": "OrderPlaced", "httpUrl": "HTTPURL", "at2": "At2", "_a__b": "AB",
 	} {
 		if got := goName(name); got != want {

@@ -9,7 +9,7 @@ import (
 var initialisms = func() map[string]string {
 	m := map[string]string{"IDS": "IDs", "URLS": "URLs"}
 	for _, w := range strings.Fields("ACL API ASCII CPU CSS DNS EOF GUID HTML HTTP HTTPS ID IP JSON QPS RAM RPC " +
-		"SHA1 SHA256 SHA512 SLA SMTP SQL SSH TCP TLS TTL UDP UI UID URI URL UTF8 UUID VM XML") {
+		"SLA SMTP SQL SSH TCP TLS TTL UDP UI UID URI URL UTF8 UUID VM XML") {
 		m[w] = w
 	}
 	return m

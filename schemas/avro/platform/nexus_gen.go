@@ -329,7 +329,7 @@ type Envelope struct {
 	// Bytes of their payloads.
 	BytesSinceSnapshot int64
 	// SHA-256 over the last event's metadata and payload: the next event's previousHash.
-	Hash SHA256
+	Hash Sha256
 	// The last commands, at most 8, oldest first.
 	Recent []Remembered
 }
@@ -435,7 +435,7 @@ type Metadata struct {
 	Traceparent *string
 	// SHA-256 over the previous event's metadata and payload, both without their five framing bytes; zero for
 	// version 1.
-	PreviousHash SHA256
+	PreviousHash Sha256
 }
 
 // AvroName returns "nexus.Metadata".
@@ -778,6 +778,6 @@ func (x *Remembered) ReadAvro(r *avro.Reader) {
 	}
 }
 
-// SHA256 is nexus.SHA256: A SHA-256 digest.
+// Sha256 is nexus.SHA256: A SHA-256 digest.
 // Owner: platform.
-type SHA256 [32]byte
+type Sha256 [32]byte
