@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/nexusblueprint/nexus/ports"
@@ -206,8 +207,20 @@ var searchIndexCases = []searchCase{
 		other.finds(ports.Query{Text: "red"}, "b")
 		other.holds("a", 0, "")
 	}},
+	{"an index may be ensured by several at once", func(t *searchTest) {
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if _, err := t.store.EnsureIndex(t.Context(), ports.IndexSpec{Name: t.index, Fields: searchFields}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		t.write(full("a", 1, "uk", 1, 1, 1, 1, true))
+	}},
 	{"an index that was not ensured is an error everywhere", func(t *searchTest) {
-		_, errGet := func() (bool, error) { _, ok, err := t.store.Get(t.Context(), t.index, "a"); return ok, err }()
+		_, _, errGet := t.store.Get(t.Context(), t.index, "a")
 		_, errCount := t.store.Count(t.Context(), t.index)
 		_, errBulk := t.store.Bulk(t.Context(), t.index, []ports.Document{plain("a", 1, "")})
 		errRefresh := t.store.Refresh(t.Context(), t.index)

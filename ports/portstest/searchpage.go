@@ -131,7 +131,7 @@ var searchPageCases = []searchCase{
 				t.fails(q, ports.ErrBadCursor)
 			}
 		}
-		for _, altered := range []string{cursor + "A", cursor + "=", cursor + cursor, " ", "%", base64.RawURLEncoding.EncodeToString([]byte("0000"))} {
+		for _, altered := range []string{cursor + "A", cursor + "=", cursor + cursor, cursor[:9] + "\n" + cursor[9:], " ", "%", base64.RawURLEncoding.EncodeToString([]byte("0000"))} {
 			q.Cursor = altered
 			t.fails(q, ports.ErrBadCursor)
 		}

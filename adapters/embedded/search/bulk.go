@@ -5,21 +5,14 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
-	"math"
 	"math/bits"
 	"slices"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/nexusblueprint/nexus/ports"
 )
-
-// jsonBytesMax bounds Document.JSON: four times the largest record of a table (8 MiB), which is less wordy.
-const jsonBytesMax = 32 << 20
 
 // row is what a write needs to know of a stored document.
 type row struct {
@@ -37,28 +30,6 @@ type textChange struct {
 	remove bool
 	add    string // folded; "" adds nothing
 }
-
-// statementKey names a statement that reads or writes documents. Of the fields that have a column index (covered) an
-// update names only those that change, which spares SQLite the work on the other indexes.
-type statementKey struct {
-	kind    byte
-	covered uint64 // bit i: field i has a column index
-	changed uint64 // bit i: covered, and to be changed
-}
-
-// writes tells whether an update sets field i.
-func (k statementKey) writes(i int) bool { return k.covered&^k.changed&(1<<i) == 0 }
-
-const (
-	insertStatement = 'i'
-	updateStatement = 'u' // a document stays one
-	turnStatement   = 't' // a document is deleted or comes back
-	findStatement   = 'f'
-	forgetStatement = 'r' // removes from the full text
-	learnStatement  = 'a' // adds to it
-
-	statementsMax = 64 // of one index; more are forgotten and prepared again
-)
 
 // batch is one call of Bulk under way.
 type batch struct {
@@ -288,139 +259,4 @@ func (b *batch) exec(ctx context.Context, key statementKey, args ...any) (sql.Re
 		return nil, err
 	}
 	return statement.ExecContext(ctx, args...)
-}
-
-// statement returns the prepared statement of that key.
-func (b *batch) statement(ctx context.Context, key statementKey) (*sql.Stmt, error) {
-	if st := b.ix.statements[key]; st != nil {
-		return st, nil
-	}
-	if len(b.ix.statements) >= statementsMax {
-		if err := b.ix.forgetStatements(); err != nil {
-			return nil, err
-		}
-	}
-	st, err := b.w.conn.PrepareContext(ctx, b.ix.sql(key))
-	if err != nil {
-		return nil, err
-	}
-	b.ix.statements[key] = st
-	return st, nil
-}
-
-// forgetStatements closes the prepared statements: there are too many, or their tables go.
-func (ix *index) forgetStatements() error {
-	var err error
-	for _, st := range ix.statements {
-		err = errors.Join(err, st.Close())
-	}
-	clear(ix.statements)
-	return err
-}
-
-func (ix *index) sql(key statementKey) string {
-	switch key.kind {
-	case findStatement:
-		var columns strings.Builder
-		for mask := key.covered; mask != 0; mask &= mask - 1 {
-			fmt.Fprintf(&columns, ", d.f%d", bits.TrailingZeros64(mask))
-		}
-		return "SELECT j.key, d.key, d.version, d.deleted, d.texthash, d.words" + columns.String() +
-			" FROM json_each(?) AS j CROSS JOIN " + ix.docs + " AS d ON d.id = j.value"
-	case forgetStatement:
-		return "DELETE FROM " + ix.text + " WHERE rowid = ?"
-	case learnStatement:
-		return "INSERT INTO " + ix.text + "(rowid, words) VALUES(?, ?)"
-	case insertStatement:
-		n := len(ix.fields)
-		return "INSERT INTO " + ix.docs + " VALUES(NULL, ?, ?, ?, ?, ?" + strings.Repeat(", ?", n) + ", ?)"
-	}
-	var set strings.Builder
-	set.WriteString("UPDATE " + ix.docs + " SET version = ?, texthash = ?, words = ?")
-	for i := range ix.fields {
-		if key.writes(i) {
-			fmt.Fprintf(&set, ", f%d = ?", i)
-		}
-	}
-	if key.kind == turnStatement {
-		set.WriteString(", deleted = NOT deleted")
-	}
-	return set.String() + ", json = ? WHERE key = ?"
-}
-
-// stored is the value of field i as SQLite keeps it: nil, string, int64 or float64.
-func (ix *index) stored(doc *ports.Document, i int) any {
-	if doc.Deleted {
-		return nil
-	}
-	return native(doc.Values[i])
-}
-
-func native(v any) any {
-	if b, ok := v.(bool); ok {
-		if b {
-			return int64(1)
-		}
-		return int64(0)
-	}
-	return v
-}
-
-func storedJSON(doc *ports.Document) any {
-	if doc.Deleted {
-		return nil
-	}
-	return doc.JSON
-}
-
-// checkDocument names the first rule that the document breaks; it wraps ErrRejected.
-func (ix *index) checkDocument(doc *ports.Document) error {
-	if n := len(doc.ID); n == 0 || n > ports.SearchIDBytesMax || !utf8.ValidString(doc.ID) || strings.Contains(doc.ID, "\x00") {
-		return fmt.Errorf("%w: id of %d bytes is not 1 to %d bytes of UTF-8 without NUL", ports.ErrRejected, n, ports.SearchIDBytesMax)
-	}
-	if doc.Version == 0 || doc.Version > math.MaxInt64 {
-		return fmt.Errorf("%w: %q: version %d is not between 1 and 2^63-1", ports.ErrRejected, doc.ID, doc.Version)
-	}
-	if doc.Deleted {
-		return nil
-	}
-	if n := len(doc.JSON); n == 0 || n > jsonBytesMax {
-		return fmt.Errorf("%w: %q: JSON of %d bytes is not between 1 and %d", ports.ErrRejected, doc.ID, n, jsonBytesMax)
-	}
-	if len(doc.Values) != len(ix.fields) {
-		return fmt.Errorf("%w: %q: %d values for %d fields", ports.ErrRejected, doc.ID, len(doc.Values), len(ix.fields))
-	}
-	for i, f := range ix.fields {
-		if v := doc.Values[i]; v != nil {
-			if err := checkValue(f.Kind, v); err != nil {
-				return fmt.Errorf("%w: %q: field %s: %w", ports.ErrRejected, doc.ID, f.Name, err)
-			}
-		}
-	}
-	return nil
-}
-
-// checkValue says how v, which is not nil, is not a value of the kind.
-func checkValue(kind ports.Kind, v any) error {
-	ok := false
-	switch kind {
-	case ports.KindKeyword:
-		var s string
-		if s, ok = v.(string); ok && (len(s) > ports.SearchKeywordBytesMax || !utf8.ValidString(s)) {
-			return fmt.Errorf("string of %d bytes is longer than %d or not UTF-8", len(s), ports.SearchKeywordBytesMax)
-		}
-	case ports.KindLong, ports.KindMoney, ports.KindTimestamp:
-		_, ok = v.(int64)
-	case ports.KindDouble:
-		var f float64
-		if f, ok = v.(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
-			return fmt.Errorf("%v is not a number that can be compared", f)
-		}
-	case ports.KindBool:
-		_, ok = v.(bool)
-	}
-	if !ok {
-		return fmt.Errorf("a %T is not a %s", v, kind)
-	}
-	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/nexusblueprint/nexus/ports"
@@ -77,6 +78,9 @@ func decodeCursor(cursor string, identity []byte, terms int) (*place, error) {
 		return nil, fmt.Errorf("%w: it is too long", ports.ErrBadCursor)
 	}
 	b, err := cursorEncoding.DecodeString(cursor)
+	if strings.ContainsAny(cursor, "\r\n") { // which the decoder passes over
+		err = base64.CorruptInputError(0)
+	}
 	if err != nil || len(b) < cursorSumBytes || !bytes.Equal(b[:cursorSumBytes], cursorSum(identity, b[cursorSumBytes:])) {
 		return nil, fmt.Errorf("%w: it was altered, or belongs to another query: start again without a cursor", ports.ErrBadCursor)
 	}

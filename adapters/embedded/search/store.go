@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/nexusblueprint/nexus/ports"
 )
@@ -68,6 +69,7 @@ type Store struct {
 	indexes map[string]*index
 
 	damage    sync.Once
+	closed    atomic.Bool
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -128,6 +130,7 @@ func (s *Store) openFile(ctx context.Context, boot string) (Report, error) {
 // Close waits for writers and readers, moves the log into the file and closes it. It may be called again.
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
+		s.closed.Store(true)
 		if w := <-s.turn; w != nil {
 			s.closeErr = w.close()
 		}
@@ -168,8 +171,11 @@ func (s *Store) take(ctx context.Context) (*writer, error) {
 
 func (s *Store) give(w *writer) { s.turn <- w }
 
-// check remembers damage that shows while running, so that the next Open does not trust the file again.
+// check names an error of SQLite. Damage is remembered, so that the next Open does not trust the file again.
 func (s *Store) check(err error) error {
+	if err != nil && s.closed.Load() {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
 	if !isDamage(err) {
 		return err
 	}
