@@ -1,0 +1,247 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/nexusblueprint/nexus/schemas/avro/platform"
+)
+
+// Bounds of one batch.
+const (
+	batchLinesMax  = 10_000
+	batchBytesMax  = 64 << 20
+	batchAheadMax  = 2_048 // lines read and not yet answered
+	batchGroupMax  = 512   // answers that share one look at the positions
+	batchIdleMax   = 30 * time.Second
+	lineExtraBytes = 1 << 10 // what a line may have around its command
+)
+
+// postBatch is POST /api/commands: a line in, a line out, in their order.
+//
+// Three parties work at once, because clients may write all before they read
+// anything: the reader logs commands, the collector waits for their outcomes in
+// order, and the request's own goroutine writes what is ready.
+func (g *Gateway) postBatch(c *gin.Context) {
+	if no := mediaType(c.Request.Header, "application/x-ndjson", "application/ndjson", "application/jsonl", "application/json"); no != nil {
+		fail(c, no)
+		return
+	}
+	if !g.batches.enter() {
+		fail(c, overloaded("batches"))
+		return
+	}
+	defer g.batches.leave()
+	control := http.NewResponseController(c.Writer)
+	if err := control.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		fail(c, problemf(codeInternal, "the connection cannot be read and written at the same time"))
+		return
+	}
+	wait, applied := preferredWait(c.Request.Header)
+	if applied {
+		c.Header("Preference-Applied", preferenceApplied(wait))
+	}
+	c.Header("Content-Type", "application/x-ndjson")
+	ctx, cancel := context.WithCancel(c.Request.Context())
+	defer cancel()
+	b := &batch{
+		Gateway: g, ctx: ctx, wait: wait, trace: traceparent(c.Request.Header),
+		lines: make(chan batchLine, batchAheadMax), out: newOutbox(),
+	}
+	body := &patientBody{body: c.Request.Body, control: control}
+	var parties sync.WaitGroup
+	parties.Go(func() { b.read(newLineReader(body, bodyBytesMax+lineExtraBytes, batchBytesMax)) })
+	parties.Go(b.collect)
+	if err := b.write(c.Writer, control); err != nil {
+		// Nobody reads the answers: stop waiting. What was logged stays logged.
+		cancel()
+		_ = control.SetReadDeadline(g.clock.Now())
+	}
+	parties.Wait()
+}
+
+// batch is one request with many commands.
+type batch struct {
+	*Gateway
+	ctx   context.Context
+	wait  time.Duration
+	trace *string
+	lines chan batchLine // in the order of the body
+	out   *outbox
+}
+
+// batchLine is a line that was read: a command under way, or what is wrong.
+type batchLine struct {
+	number int // from 1
+	ticket *ticket
+	no     *problem
+}
+
+// read logs the commands of the body, line by line.
+func (b *batch) read(lines *lineReader) {
+	defer close(b.lines)
+	var parse lineParser
+	commands := 0
+	for {
+		raw, err := lines.next()
+		if err != nil {
+			if last := b.ending(err); last != nil {
+				b.lines <- batchLine{number: lines.number, no: last}
+			}
+			if errors.Is(err, errLineTooLong) {
+				commands++
+				continue
+			}
+			return
+		}
+		if len(raw) == 0 {
+			continue
+		}
+		if commands++; commands > batchLinesMax {
+			b.lines <- batchLine{number: lines.number, no: problemf(codeBatchTooLarge, "the batch has more than %d commands; this one and what follows was not read", batchLinesMax)}
+			return
+		}
+		line := batchLine{number: lines.number}
+		line.ticket, line.no = b.launch(&parse, raw)
+		b.lines <- line
+	}
+}
+
+// ending says how the end of the body is answered, nil for the usual end.
+func (b *batch) ending(err error) *problem {
+	switch {
+	case errors.Is(err, errLineTooLong):
+		return problemf(codeBodyTooLarge, "the line has more than %d bytes", bodyBytesMax+lineExtraBytes)
+	case errors.Is(err, errBodyTooLong):
+		return problemf(codeBatchTooLarge, "the batch has more than %d bytes; this line and what follows was not read", batchBytesMax)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return problemf(codeRequestTimeout, "the next line did not arrive in time")
+	}
+	return nil
+}
+
+// launch logs the command of one line.
+func (b *batch) launch(parse *lineParser, raw []byte) (*ticket, *problem) {
+	line, no := parse.line(raw)
+	if no != nil {
+		return nil, no
+	}
+	kind, ok := b.kinds[line.kind]
+	if !ok {
+		return nil, problemf(codeUnknownCommand, "no aggregate takes a command %q", clip(line.kind)).of(line.id)
+	}
+	fresh := line.id == ""
+	if fresh {
+		id, err := b.newCommandID()
+		if err != nil {
+			return nil, problemf(codeInternal, "no command id could be made")
+		}
+		line.id = id
+	}
+	o, no := kind.decode(line.command, line.id, line.expect, b.trace)
+	if no != nil {
+		b.metrics.commands.failed(kind, no)
+		return nil, no
+	}
+	o.fresh = fresh
+	if !b.lots.enterWithin(b.ctx, b.wait) {
+		return nil, overloaded("commands").of(o.id)
+	}
+	t, no := b.dispatch(b.ctx, o, b.wait)
+	if no != nil {
+		b.lots.leave()
+		b.metrics.commands.failed(kind, no)
+		return nil, no.of(o.id)
+	}
+	return t, nil
+}
+
+// collect waits for the outcomes in order and renders the answers, as many at
+// once as are ready.
+func (b *batch) collect() {
+	defer b.out.close()
+	var group []settledLine
+	var carried *batchLine
+	for {
+		line, ok := b.nextLine(carried)
+		if !ok {
+			return
+		}
+		carried = nil
+		group = append(group[:0], b.settle(line))
+		for len(group) < batchGroupMax {
+			next, more := b.pollLine()
+			if !more {
+				break
+			}
+			if ready, no := b.isReady(next); ready {
+				group = append(group, b.settledAs(next, no))
+				continue
+			}
+			carried = &next
+			break
+		}
+		b.render(group)
+	}
+}
+
+func (b *batch) nextLine(carried *batchLine) (batchLine, bool) {
+	if carried != nil {
+		return *carried, true
+	}
+	line, ok := <-b.lines
+	return line, ok
+}
+
+func (b *batch) pollLine() (batchLine, bool) {
+	select {
+	case line, ok := <-b.lines:
+		return line, ok
+	default:
+		return batchLine{}, false
+	}
+}
+
+// settledLine is a line with its answer.
+type settledLine struct {
+	number  int
+	ticket  *ticket
+	outcome *platform.Outcome // nil: pending, or no
+	no      *problem
+}
+
+// settle waits for the line's outcome.
+func (b *batch) settle(line batchLine) settledLine {
+	if line.no != nil {
+		return settledLine{number: line.number, no: line.no}
+	}
+	return b.settledAs(line, b.await(b.ctx, line.ticket))
+}
+
+func (b *batch) isReady(line batchLine) (bool, *problem) {
+	if line.no != nil {
+		return true, line.no
+	}
+	return line.ticket.ready()
+}
+
+// settledAs ends the line's ticket.
+func (b *batch) settledAs(line batchLine, no *problem) settledLine {
+	t := line.ticket
+	if t == nil {
+		return settledLine{number: line.number, no: no}
+	}
+	b.lots.leave()
+	b.close(t)
+	b.metrics.commands.ended(t, no)
+	if no != nil {
+		return settledLine{number: line.number, no: no.of(t.id)}
+	}
+	return settledLine{number: line.number, ticket: t, outcome: t.outcome}
+}

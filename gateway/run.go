@@ -1,0 +1,81 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Bounds of connections.
+const (
+	headerReadMax  = 5 * time.Second
+	headerBytesMax = 32 << 10
+	idleMax        = 2 * time.Minute
+	// requestMax bounds reading a request, and answerMax all of it. They exceed
+	// the longest wait: an expired read deadline looks like a client that left.
+	// Batches move theirs as long as lines come.
+	requestMax = 75 * time.Second
+	answerMax  = 90 * time.Second
+
+	// drainMax is how long requests may go on after the end was asked for, and
+	// hurryMax how long their handlers then have to say so.
+	drainMax = 5 * time.Second
+	hurryMax = 3 * time.Second
+)
+
+// Run serves on the listener until ctx ends, then drains: no new connections,
+// requests under way get their answers. It closes the listener.
+//
+// On a loopback listener Host and Origin are checked.
+func (g *Gateway) Run(ctx context.Context, listener net.Listener) error {
+	g.hosts.Store(loopbackRule(listener.Addr()))
+	base, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	server := &http.Server{
+		Handler: g, ReadHeaderTimeout: headerReadMax, ReadTimeout: requestMax, WriteTimeout: answerMax, IdleTimeout: idleMax,
+		MaxHeaderBytes: headerBytesMax, BaseContext: func(net.Listener) context.Context { return base },
+		ErrorLog: log.New(serverLog{g.log}, "", 0),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serving HTTP on %s: %w", listener.Addr(), err)
+	case <-ctx.Done():
+	}
+	g.draining.Store(true)
+	err := drain(base, server, giveUp)
+	<-served
+	return err
+}
+
+// drain waits for requests under way; those that take too long are told to stop
+// waiting, and answer that they did.
+func drain(ctx context.Context, server *http.Server, giveUp func()) error {
+	patient, cancel := context.WithTimeout(ctx, drainMax)
+	defer cancel()
+	err := server.Shutdown(patient)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	hurried, cancel := context.WithTimeout(context.WithoutCancel(ctx), hurryMax)
+	defer cancel()
+	giveUp()
+	if err := server.Shutdown(hurried); err != nil {
+		return errors.Join(fmt.Errorf("draining HTTP: %w", err), server.Close())
+	}
+	return nil
+}
+
+// serverLog takes what net/http has to say: mostly about clients that leave.
+type serverLog struct{ log *slog.Logger }
+
+func (l serverLog) Write(line []byte) (int, error) {
+	l.log.Debug("http server", "says", string(line))
+	return len(line), nil
+}
