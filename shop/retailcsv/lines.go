@@ -24,11 +24,18 @@ type Source struct {
 	Name string // for messages
 	// Open opens the file for one reading from its start.
 	Open func() (io.ReadCloser, error)
+	// Bytes is the size of the file as it is stored, 0 if it is not known. Only
+	// who shows progress needs it.
+	Bytes int64
 }
 
 // File is the source of a file on disk.
 func File(path string) Source {
-	return Source{Name: path, Open: func() (io.ReadCloser, error) { return os.Open(path) }}
+	s := Source{Name: path, Open: func() (io.ReadCloser, error) { return os.Open(path) }}
+	if info, err := os.Stat(path); err == nil { // else opening it will say why
+		s.Bytes = info.Size()
+	}
+	return s
 }
 
 // lineReader reads the lines of one file and splits them into fields.
