@@ -43,11 +43,14 @@ func AppendDouble(dst []byte, v float64) []byte {
 // AppendString appends a string. Bytes that are not UTF-8 are replaced by U+FFFD: a string cut in the middle of
 // a character must not become an event that nobody can read again.
 func AppendString(dst []byte, s string) []byte {
-	if !utf8.ValidString(s) {
-		s = strings.ToValidUTF8(s, "\uFFFD")
-	}
+	start := len(dst)
 	dst = AppendLong(dst, int64(len(s)))
-	return append(dst, s...)
+	at := len(dst)
+	dst = append(dst, s...)
+	if isASCII(dst[:cap(dst)], at, len(dst)) || utf8.ValidString(s) {
+		return dst
+	}
+	return AppendString(dst[:start], strings.ToValidUTF8(s, "\uFFFD"))
 }
 
 // AppendBytes appends bytes.

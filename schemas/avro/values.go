@@ -1,6 +1,7 @@
 package avro
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -40,14 +41,40 @@ func ParseMillis(s string) (Millis, error) { return parseMillis([]byte(s)) }
 
 func parseMillis(text []byte) (Millis, error) {
 	var t time.Time
-	// UnmarshalText is strict about RFC 3339 where time.Parse is not.
-	if err := t.UnmarshalText(text); err != nil {
+	if !looksLikeTime(text) || t.UnmarshalText(text) != nil {
 		return 0, fmt.Errorf("timestamp: %w: want RFC 3339 such as 2010-12-01T08:26:00Z", ErrSyntax)
 	}
 	if t.Nanosecond()%int(time.Millisecond) != 0 {
 		return 0, fmt.Errorf("timestamp: %w: finer than a millisecond", ErrSyntax)
 	}
 	return MillisOf(t), nil
+}
+
+// looksLikeTime checks what package time is lenient about (Go issue 54580): hours of one digit, a comma before the
+// fraction, offsets beyond a day.
+func looksLikeTime(text []byte) bool {
+	const shape = "0000-00-00T00:00:00"
+	if len(text) <= len(shape) || !matches(text[:len(shape)], shape) {
+		return false
+	}
+	zone := text[len(shape):]
+	if zone[0] == '.' {
+		zone = bytes.TrimLeft(zone[1:], "0123456789")
+	}
+	if len(zone) == 6 && (zone[0] == '+' || zone[0] == '-') {
+		return matches(zone[1:], "00:00") && string(zone[1:3]) < "24" && string(zone[4:6]) < "60"
+	}
+	return string(zone) == "Z"
+}
+
+// matches reports whether text has digits where shape has 0, and else the same characters.
+func matches(text []byte, shape string) bool {
+	for i, c := range text {
+		if c != shape[i] && (shape[i] != '0' || !isDigit(c)) {
+			return false
+		}
+	}
+	return len(text) == len(shape)
 }
 
 // Milli is an exact amount in thousandths, such as money in thousandths of a pound: logical type money-milli.
