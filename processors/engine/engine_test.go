@@ -1,0 +1,444 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/lovoo/goka"
+	"github.com/lovoo/goka/codec"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/processors/engine"
+)
+
+func TestMain(m *testing.M) { runMain(m) }
+
+// setup creates the counter's topics.
+func setup(t *testing.T, b *kafkatest.Broker) names {
+	t.Helper()
+	n := namesOf(b.Prefix)
+	n.create(t, b, partitions)
+	return n
+}
+
+func openStore(t testing.TB, dir string) *engine.Store {
+	t.Helper()
+	s, err := engine.OpenStore(dir)
+	must(t, err)
+	t.Cleanup(func() { must(t, s.Close()) })
+	return s
+}
+
+func newEngine(t testing.TB, b *kafkatest.Broker, group string, change ...func(*engine.Config)) *engine.Engine {
+	t.Helper()
+	c := engine.Config{Brokers: b.Addrs, Group: group, InstanceID: "a", SessionTimeout: 6 * time.Second, TxnTimeout: 6 * time.Second}
+	for _, f := range change {
+		f(&c)
+	}
+	e, err := engine.New(c)
+	must(t, err)
+	t.Cleanup(e.Close)
+	return e
+}
+
+func withStore(s *engine.Store) func(*engine.Config) { return func(c *engine.Config) { c.Store = s } }
+func withID(id string) func(*engine.Config)          { return func(c *engine.Config) { c.InstanceID = id } }
+
+// running is a processor that was started.
+type running struct {
+	*goka.Processor
+	t      testing.TB
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+func start(t testing.TB, b *kafkatest.Broker, e *engine.Engine, g *goka.GroupGraph, more ...goka.ProcessorOption) *running {
+	t.Helper()
+	p, err := goka.NewProcessor(b.Addrs, g, append(more, e.Options()...)...)
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{Processor: p, t: t, cancel: cancel, ended: make(chan error, 1)}
+	go func() { r.ended <- p.Run(ctx) }()
+	t.Cleanup(cancel)
+	return r
+}
+
+func (r *running) ready() *running {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	defer cancel()
+	must(r.t, r.WaitForReadyContext(ctx))
+	return r
+}
+
+// end waits until Run returns.
+func (r *running) end() error {
+	r.t.Helper()
+	select {
+	case err := <-r.ended:
+		return err
+	case <-time.After(40 * time.Second):
+		r.t.Fatal("the processor does not end")
+		return nil
+	}
+}
+
+func (r *running) stop() {
+	r.t.Helper()
+	r.cancel()
+	must(r.t, r.end())
+}
+
+func committed(t testing.TB, e *engine.Engine, key string) state {
+	t.Helper()
+	v, err := e.Committed(engine.PartitionOf(key, partitions), key)
+	must(t, err)
+	if v == nil {
+		return state{}
+	}
+	st, err := decodeState(v)
+	must(t, err)
+	return st
+}
+
+func TestEngine_CountsEachCommandOnce(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		n := setup(t, b)
+		n.produce(t, b, 1, 5000, 100, 7)
+		stores := map[string]*engine.Store{"a": openStore(t, t.TempDir()), "b": openStore(t, t.TempDir())}
+		// A second start on the same store is warm, one on an empty store is cold: both
+		// know the same table.
+		for i, id := range []string{"a", "a", "b"} {
+			e := newEngine(t, b, n.Group, withID(id), withStore(stores[id]))
+			r := start(t, b, e, n.graph(0))
+			n.produce(t, b, uint64(5001+i*1000), uint64(6000+i*1000), 100, 7)
+			n.drained(t, b, 20*time.Second)
+			r.ready()
+			want := uint64(50 + 10*(i+1))
+			kafkatest.Eventually(t, 5*time.Second, "the local commit", func() bool { return committed(t, e, "key-000001").Version == want })
+			r.stop()
+		}
+		n.verify(t, b, 8000, 100)
+	})
+}
+
+func TestEngine_WarmRestartReadsNoTable(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		n := setup(t, b)
+		dir := t.TempDir()
+		n.produce(t, b, 1, 5000, 1000, 0)
+		for _, want := range []struct {
+			name     string
+			restored func(int64) bool
+		}{
+			{"cold", func(r int64) bool { return r == 0 }},
+			{"warm", func(r int64) bool { return r <= 2*partitions }}, // the markers after the last record
+		} {
+			s, err := engine.OpenStore(dir)
+			must(t, err)
+			e := newEngine(t, b, n.Group, withStore(s))
+			r := start(t, b, e, n.graph(0))
+			n.drained(t, b, 20*time.Second)
+			r.ready()
+			if got := e.Stats().Restored; !want.restored(got) {
+				t.Errorf("%s start restored %d offsets", want.name, got)
+			}
+			if got := committed(t, e, "key-000001").Version; got != 5 {
+				t.Errorf("%s start: version %d", want.name, got)
+			}
+			r.stop()
+			must(t, s.Close())
+		}
+	})
+}
+
+func TestEngine_HotKeyCostsOneTableRecordPerCommit(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		n := setup(t, b)
+		n.produce(t, b, 1, 3000, 1, 0)
+		e := newEngine(t, b, n.Group)
+		r := start(t, b, e, n.graph(0))
+		n.drained(t, b, 20*time.Second)
+		r.stop()
+		n.verify(t, b, 3000, 1)
+		records := 0
+		readAll(t, b, n.Table, kgo.ReadUncommitted(), func(*kgo.Record) { records++ })
+		if st := e.Stats(); int64(records) != st.Commits || st.TableRecords != st.Commits || st.Records != 3000 {
+			t.Errorf("%d records in the table topic after %+v", records, st)
+		}
+	})
+}
+
+// A callback that fails or panics ends the processor with its error, and nothing of
+// its transaction is visible: neither the good callbacks' events nor their table
+// records, neither in Kafka nor in the local store.
+func TestEngine_FailedCallback(t *testing.T) {
+	for _, how := range []struct {
+		name string
+		fail func(goka.Context)
+	}{
+		{"fails", func(ctx goka.Context) { ctx.Fail(errors.New("as ordered")) }},
+		{"panics", func(goka.Context) { panic("as ordered") }},
+	} {
+		t.Run(how.name, func(t *testing.T) {
+			kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+				n := setup(t, b)
+				var fail atomic.Bool
+				fail.Store(true)
+				g := goka.DefineGroup(goka.Group(n.Group),
+					goka.Input(goka.Stream(n.Commands), new(codec.String), func(ctx goka.Context, m any) {
+						c, _ := ctx.Value().(int64)
+						ctx.SetValue(c + 1)
+						ctx.Emit(goka.Stream(n.Events), ctx.Key(), m.(string))
+						if m.(string) == "bad" && fail.Load() {
+							how.fail(ctx)
+						}
+					}),
+					goka.Output(goka.Stream(n.Events), new(codec.String)), goka.Persist(new(codec.Int64)))
+				cl := b.Client(t, kgo.RecordPartitioner(engine.Partitioner()))
+				for _, v := range []string{"good", "good", "bad"} {
+					must(t, cl.ProduceSync(t.Context(), &kgo.Record{Topic: n.Commands, Key: []byte("k"), Value: []byte(v)}).FirstErr())
+				}
+				s := openStore(t, t.TempDir())
+				e := newEngine(t, b, n.Group, withStore(s), func(c *engine.Config) { c.CommitMin, c.CommitMax = time.Second, time.Second })
+				if err := start(t, b, e, g).end(); err == nil || !strings.Contains(err.Error(), "as ordered") {
+					t.Fatalf("Run returned %v", err)
+				}
+				if err := e.Err(); err == nil || !strings.Contains(err.Error(), "as ordered") || errors.Is(err, engine.ErrFenced) {
+					t.Errorf("Err returned %v", err)
+				}
+				if c := n.countEvents(t, b); c != 0 {
+					t.Fatalf("%d events are visible", c)
+				}
+				fail.Store(false)
+				e = newEngine(t, b, n.Group, withStore(s))
+				r := start(t, b, e, g)
+				n.drained(t, b, 20*time.Second)
+				r.ready()
+				if v, err := r.Get("k"); err != nil || v.(int64) != 3 {
+					t.Fatalf("counted %v %v", v, err)
+				}
+				r.stop()
+			})
+		})
+	}
+}
+
+// A key on a foreign partition must not scatter the table: the callers make dead
+// letters of such records, and the engine refuses the write.
+func TestEngine_RefusesForeignKey(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		n := setup(t, b)
+		cl := b.Client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		r := command(n.Commands, 1, 10)
+		r.Partition = (engine.PartitionOf(r.Key, partitions) + 1) % partitions
+		must(t, cl.ProduceSync(t.Context(), r).FirstErr())
+		err := start(t, b, newEngine(t, b, n.Group), n.graph(0)).end()
+		if err == nil || !strings.Contains(err.Error(), "belongs to partition") {
+			t.Fatalf("Run returned %v", err)
+		}
+		if got := n.tableNow(t, b); len(got) != 0 {
+			t.Errorf("table holds %v", got)
+		}
+	})
+}
+
+func TestEngine_OversizedRecord(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		n := setup(t, b)
+		size := 7 << 20
+		g := goka.DefineGroup(goka.Group(n.Group),
+			goka.Input(goka.Stream(n.Commands), new(codec.String), func(ctx goka.Context, m any) {
+				v := make([]byte, size)
+				for i := range v { // hard to compress
+					v[i] = byte(i * i >> 7)
+				}
+				ctx.SetValue(v)
+				ctx.Emit(goka.Stream(n.Events), ctx.Key(), "event")
+			}),
+			goka.Output(goka.Stream(n.Events), new(codec.String)), goka.Persist(new(codec.Bytes)))
+		cl := b.Client(t, kgo.RecordPartitioner(engine.Partitioner()))
+		send := func() {
+			must(t, cl.ProduceSync(t.Context(), &kgo.Record{Topic: n.Commands, Key: []byte("big"), Value: []byte("x")}).FirstErr())
+		}
+		send()
+		e := newEngine(t, b, n.Group)
+		r := start(t, b, e, g)
+		n.drained(t, b, 30*time.Second)
+		r.stop()
+		if c := n.countEvents(t, b); c != 1 {
+			t.Fatalf("%d events of a state that fits", c)
+		}
+		size = 9 << 20
+		send()
+		e = newEngine(t, b, n.Group)
+		var large *engine.TooLargeError
+		if err := e.CheckState("big", size); !errors.As(err, &large) || large.Topic != n.Table {
+			t.Errorf("CheckState returned %v", err)
+		}
+		if err := e.CheckState("big", 7<<20); err != nil {
+			t.Errorf("CheckState returned %v", err)
+		}
+		if err := start(t, b, e, g).end(); err == nil || !errors.As(e.Err(), &large) {
+			t.Fatalf("Run returned %v, Err %v", err, e.Err())
+		}
+		if large.Topic != n.Table || large.Key != "big" || large.Bytes != size+3 {
+			t.Errorf("error names %+v", large)
+		}
+		if c := n.countEvents(t, b); c != 1 {
+			t.Errorf("%d events are visible", c)
+		}
+	})
+}
+
+func TestEngine_Visits(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		n := setup(t, b)
+		e := newEngine(t, b, n.Group, withStore(openStore(t, t.TempDir())))
+		g := n.graph(0, goka.Visitor("add", e.Visitor(func(ctx goka.Context, m any) {
+			if m.(string) == "fail" {
+				ctx.SetValue(state{666, 666})
+				ctx.Fail(errors.New("as ordered"))
+			}
+			st := ctx.Value().(state)
+			st.Version += 41
+			ctx.SetValue(st)
+			ctx.Emit(goka.Stream(n.Events), ctx.Key(), st)
+		})))
+		r := start(t, b, e, g).ready()
+		n.produce(t, b, 1, 200, 100, 0)
+		n.drained(t, b, 20*time.Second)
+		var visited int64
+		kafkatest.Eventually(t, 10*time.Second, "a visit of all keys", func() bool {
+			var err error
+			visited, err = e.VisitAll(t.Context(), r.Processor, "add", "x")
+			must(t, err)
+			return visited > 0
+		})
+		kafkatest.Eventually(t, 10*time.Second, "the events of the visit", func() bool { return int64(n.countEvents(t, b)) == 200+visited })
+		kafkatest.Eventually(t, 5*time.Second, "the visit's state", func() bool { return committed(t, e, "key-000001").Version >= 43 })
+		before := n.tableNow(t, b)
+		_, err := e.VisitAll(t.Context(), r.Processor, "add", "fail")
+		if !errors.Is(err, goka.ErrVisitAborted) {
+			t.Errorf("VisitAll returned %v", err)
+		}
+		if err := r.end(); err == nil || !strings.Contains(err.Error(), "as ordered") {
+			t.Fatalf("Run returned %v", err)
+		}
+		if after := n.tableNow(t, b); fmt.Sprint(after) != fmt.Sprint(before) {
+			t.Errorf("a failed visit left %v", after)
+		}
+	})
+}
+
+// A hot standby keeps the partitions of the other instance up to date.
+func TestEngine_HotStandby(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		n := setup(t, b)
+		ea, eb := newEngine(t, b, n.Group), newEngine(t, b, n.Group, withID("b"))
+		ra := start(t, b, ea, n.graph(0), goka.WithHotStandby()).ready()
+		rb := start(t, b, eb, n.graph(0), goka.WithHotStandby()).ready()
+		n.produce(t, b, 1, 4000, 100, 0)
+		n.drained(t, b, 30*time.Second)
+		for _, r := range []*running{ra, rb} { // each knows every key
+			for id := uint64(1); id <= 100; id++ {
+				kafkatest.Eventually(t, 20*time.Second, fmt.Sprint("key ", id), func() bool {
+					v, err := r.Get(string(keyOf(id, 100)))
+					return err == nil && v != nil && v.(state).Version == 40
+				})
+			}
+		}
+		here, elsewhere := 0, 0
+		for p := range int32(partitions) {
+			switch _, err := ea.Committed(p, "x"); {
+			case err == nil:
+				here++
+			case errors.Is(err, engine.ErrNotHere):
+				elsewhere++
+			default:
+				t.Error(err)
+			}
+		}
+		if here != partitions/2 || elsewhere != partitions/2 {
+			t.Errorf("%d partitions here, %d elsewhere", here, elsewhere)
+		}
+		rb.stop()
+		ra.stop()
+		n.verify(t, b, 4000, 100)
+	})
+}
+
+// An open transaction of somebody else on the table's partition holds recovery up
+// until it ends.
+func TestEngine_RecoveryWaitsForForeignTransaction(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		n := setup(t, b)
+		foreign := b.Client(t, kgo.TransactionalID(b.Prefix+"foreign"), kgo.RecordPartitioner(engine.Partitioner()))
+		must(t, foreign.BeginTransaction())
+		v, _ := stateCodec{}.Encode(state{77, 77})
+		must(t, foreign.ProduceSync(t.Context(), &kgo.Record{Topic: n.Table, Key: []byte("z"), Value: v}).FirstErr())
+		e := newEngine(t, b, n.Group)
+		r := start(t, b, e, n.graph(0))
+		short, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		defer cancel()
+		if err := r.WaitForReadyContext(short); err == nil {
+			t.Fatal("recovered over an open transaction")
+		}
+		if _, err := e.Committed(engine.PartitionOf("z", partitions), "z"); !errors.Is(err, engine.ErrCatchingUp) {
+			t.Errorf("Committed returned %v", err)
+		}
+		must(t, foreign.EndTransaction(t.Context(), kgo.TryCommit))
+		r.ready()
+		if got := committed(t, e, "z"); got.Version != 77 {
+			t.Fatalf("table has %v", got)
+		}
+		r.stop()
+	})
+}
+
+// Everything in the table topic was deleted: it begins where it ends, after our
+// offset. The local copy must not outlive it.
+func TestEngine_EmptiedTable(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		n := setup(t, b)
+		s := openStore(t, t.TempDir())
+		n.produce(t, b, 1, 400, 100, 0)
+		r := start(t, b, newEngine(t, b, n.Group, withStore(s)), n.graph(0))
+		n.drained(t, b, 20*time.Second)
+		r.stop()
+		adm := kadm.NewClient(b.Client(t))
+		ends, err := adm.ListEndOffsets(t.Context(), n.Table)
+		must(t, err)
+		policy := func(v string) { // Kafka deletes no records of a topic that is only compacted
+			rs, err := adm.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "cleanup.policy", Value: &v}}, n.Table)
+			must(t, err)
+			must(t, rs[0].Err)
+		}
+		policy("delete")
+		kafkatest.Eventually(t, 10*time.Second, "the table is empty", func() bool {
+			ds, err := adm.DeleteRecords(t.Context(), ends.Offsets())
+			must(t, err)
+			return ds.Error() == nil
+		})
+		policy("compact")
+		for _, change := range []func(*engine.Config){withStore(s), withID("b")} {
+			e := newEngine(t, b, n.Group, change)
+			r = start(t, b, e, n.graph(0)).ready()
+			kafkatest.Eventually(t, 5*time.Second, "running", func() bool {
+				_, err := e.Committed(0, "x")
+				return !errors.Is(err, engine.ErrCatchingUp)
+			})
+			if got := committed(t, e, "key-000001"); got.Version != 0 {
+				t.Errorf("an emptied table holds %v", got)
+			}
+			r.stop()
+		}
+	})
+}

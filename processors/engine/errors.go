@@ -1,0 +1,87 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+var (
+	// ErrFenced ends the processor: the broker gave our transactional id, or our
+	// place in the group, to somebody else. Either a second process runs under the
+	// same id, or this one slept longer than the transaction timeout. Nothing of
+	// the open transaction is visible. A supervisor may start the processor again
+	// after a pause; doing so at once lets two twins fence each other for ever.
+	ErrFenced = errors.New("fenced: another process took over this transactional id, or this one slept past its transaction timeout")
+
+	// ErrNotHere answers a read of a partition that this instance does not hold:
+	// ask the instance that does, or a view.
+	ErrNotHere = errors.New("partition is not held by this instance")
+
+	// ErrCatchingUp answers a read of a partition that is still being restored:
+	// retry.
+	ErrCatchingUp = errors.New("partition is still being restored")
+
+	// ErrStoreClosed answers a read after Store.Close.
+	ErrStoreClosed = errors.New("local store is closed")
+
+	errOutsideTxn = errors.New("table written outside of a transaction: wrap visit callbacks with Engine.Visitor")
+	errCallback   = errors.New("a callback failed")
+)
+
+// TooLargeError says that a record exceeds what its topic takes. From
+// [Engine.CheckState] it is a question answered in time: refuse the command.
+// From a processor's Run it is the end of the transaction: nothing is visible.
+type TooLargeError struct {
+	Topic, Key string
+	Bytes      int // key and value
+	LimitBytes int // 0 if only the broker knows
+}
+
+func (e *TooLargeError) Error() string {
+	if e.LimitBytes == 0 {
+		return fmt.Sprintf("record %q of %d bytes is larger than topic %s takes: raise its max.message.bytes or write less", e.Key, e.Bytes, e.Topic)
+	}
+	return fmt.Sprintf("record %q of %d bytes is larger than the %d bytes topic %s takes", e.Key, e.Bytes, e.LimitBytes, e.Topic)
+}
+
+// Unwrap lets errors.Is see the broker's name for it.
+func (e *TooLargeError) Unwrap() error { return kerr.MessageTooLarge }
+
+// endError ends the processor: an error of goka, a callback or the local store.
+// All other errors throw the group session away and build a new one.
+type endError struct{ error }
+
+func (e endError) Unwrap() error { return e.error }
+
+// Somebody raised our epoch or took our member id. Starting over would fence the
+// other one in turn, and so on for ever.
+var fencedErrors = []error{
+	kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidTxnState, kerr.FencedInstanceID,
+	kerr.InvalidProducerIDMapping,
+}
+
+// What a new session would only meet again.
+var poisonErrors = []error{
+	kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID,
+	kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed,
+	kerr.ClusterAuthorizationFailed, kerr.InvalidTransactionTimeout, kerr.InvalidSessionTimeout,
+}
+
+// ending wraps err for the processor's end and returns true, or false if a new
+// session may go on.
+func ending(err error) (error, bool) {
+	for _, ke := range fencedErrors {
+		if errors.Is(err, ke) {
+			return fmt.Errorf("%w: %w", ErrFenced, err), true
+		}
+	}
+	for _, ke := range poisonErrors {
+		if errors.Is(err, ke) {
+			return err, true
+		}
+	}
+	var e endError
+	return err, errors.As(err, &e)
+}

@@ -1,0 +1,30 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// kafkaLogger passes on what franz-go finds worth a warning.
+type kafkaLogger struct{ l *slog.Logger }
+
+func (kafkaLogger) Level() kgo.LogLevel { return kgo.LogLevelWarn }
+
+func (k kafkaLogger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
+	l := slog.LevelWarn
+	if level == kgo.LogLevelError {
+		l = slog.LevelError
+	}
+	k.l.Log(context.Background(), l, "kafka client: "+msg, keyvals...)
+}
+
+// gokaLogger takes goka's messages as details: what matters of them returns as an
+// error of Run.
+type gokaLogger struct{ l *slog.Logger }
+
+func (g gokaLogger) Print(a ...any)            { g.l.Debug("goka: " + fmt.Sprint(a...)) }
+func (g gokaLogger) Println(a ...any)          { g.l.Debug("goka: " + fmt.Sprint(a...)) }
+func (g gokaLogger) Printf(f string, a ...any) { g.l.Debug("goka: " + fmt.Sprintf(f, a...)) }

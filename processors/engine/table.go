@@ -1,0 +1,351 @@
+package engine
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/lovoo/goka"
+	"github.com/lovoo/goka/storage"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// mode of a table:
+//
+//	replaying ──activate──▶ sealed ◀──────────────┐
+//	    │                     │ begin             │ committed, rollback
+//	    │                     ▼                   │
+//	    └──────Close───▶  writing ────────────────┘
+//
+// Joins, lookups, views and hot standbys stay in replaying.
+type mode byte
+
+const (
+	replaying mode = iota // goka replays the changelog: Set or Delete, then SetOffset, per record
+	sealed                // no transaction is open: writes are refused
+	writing               // writes belong to the open transaction
+)
+
+// A replay goes down in batches of this many distinct keys or bytes.
+const (
+	replayKeys  = 20_000
+	replayBytes = 4 << 20
+)
+
+// table implements goka's storage.Storage for one partition: an overlay of what is
+// not yet in the local store over what is.
+//
+// The local store holds at every moment the committed table as of its mark. A
+// transaction's writes stay in the overlay, where only this partition's callbacks
+// read them, until they go down in one batch with the changelog offset, or are
+// forgotten. So a crash leaves nothing to repair.
+type table struct {
+	sp   *space
+	part int32
+	npar int32 // partitions of the group table; 0: keys are not checked
+	now  func() time.Time
+	// check tells on Open whether what the store holds is still a prefix of the
+	// changelog. It is nil in tests.
+	check func(t *table, m mark) (topic [16]byte, keep bool, err error)
+	// opened and closed tell the engine; nil for other tables than the group's.
+	opened, closed func(*table)
+	recovered      func() // nil in tests
+
+	mu      sync.RWMutex // the overlay: one writer, readers from anywhere
+	mode    mode
+	index   map[string]int32 // key → ents
+	ents    []entry          // in the order of first writing
+	bytes   int
+	replay  int64 // replaying: offset of the last record in the overlay, -1 if none
+	topic   [16]byte
+	records []kgo.Record // scratch of flush
+}
+
+type entry struct {
+	key     string
+	value   []byte       // nil: deleted
+	headers goka.Headers // of the last write of this key
+}
+
+func newTable(sp *space, part int32) *table {
+	return &table{sp: sp, part: part, now: sp.s.now, index: map[string]int32{}, replay: -1}
+}
+
+// Open compares the store with the changelog and empties the partition if the one
+// does not continue the other.
+func (t *table) Open() error {
+	if t.check != nil {
+		m, ok, err := t.sp.mark()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			m.offset = -1
+		}
+		topic, keep, err := t.check(t, m)
+		if err != nil {
+			return err
+		}
+		t.topic = topic
+		if ok && !keep {
+			if err := t.sp.wipe(); err != nil {
+				return err
+			}
+		}
+	}
+	if t.opened != nil {
+		t.opened(t)
+	}
+	return nil
+}
+
+// Close keeps what was replayed and drops what an unfinished transaction wrote.
+func (t *table) Close() error {
+	if t.closed != nil {
+		t.closed(t)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	defer t.sp.close()
+	if t.mode == replaying {
+		if err := t.flushReplay(); err != nil {
+			return err
+		}
+	}
+	t.forget()
+	return t.touch()
+}
+
+// touch notes that the store is up to date now.
+func (t *table) touch() error {
+	m, ok, err := t.sp.mark()
+	if err != nil || !ok || t.now().Sub(m.seen) < time.Minute {
+		return err
+	}
+	m.seen = t.now()
+	b := t.sp.s.batch()
+	b.mark(t.sp, m)
+	return t.sp.s.apply(b)
+}
+
+func (t *table) Get(key string) ([]byte, error) {
+	t.mu.RLock()
+	if i, ok := t.index[key]; ok {
+		v := t.ents[i].value
+		t.mu.RUnlock()
+		return v, nil
+	}
+	t.mu.RUnlock()
+	return get(t.sp, kindTable, key)
+}
+
+func (t *table) Has(key string) (bool, error) {
+	v, err := t.Get(key)
+	return v != nil, err
+}
+
+func (t *table) Set(key string, value []byte) error {
+	if value == nil {
+		return fmt.Errorf("key %q: a nil value is a delete", key)
+	}
+	return t.put(key, value)
+}
+
+func (t *table) Delete(key string) error { return t.put(key, nil) }
+
+func (t *table) put(key string, value []byte) error {
+	if t.npar > 0 && PartitionOf(key, t.npar) != t.part {
+		return fmt.Errorf("key %q belongs to partition %d of %s, not %d: its record is partitioned wrongly and must be a dead letter", key, PartitionOf(key, t.npar), t.sp.use, t.part)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mode == sealed {
+		return errOutsideTxn
+	}
+	if i, ok := t.index[key]; ok {
+		e := &t.ents[i]
+		t.bytes += len(value) - len(e.value)
+		e.value, e.headers = value, nil
+		return nil
+	}
+	t.index[key] = int32(len(t.ents))
+	t.ents = append(t.ents, entry{key: key, value: value})
+	t.bytes += len(key) + len(value)
+	return nil
+}
+
+// setHeaders gives the table record of a key that was just written its headers.
+func (t *table) setHeaders(key string, h goka.Headers) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if i, ok := t.index[key]; ok {
+		t.ents[i].headers = h
+	}
+}
+
+// SetOffset follows each replayed record. Outside of a replay goka does not call
+// it, because the producer hands goka no message; the engine keeps the offset.
+func (t *table) SetOffset(offset int64) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mode != replaying {
+		return nil
+	}
+	t.replay = offset
+	if len(t.ents) >= replayKeys || t.bytes >= replayBytes {
+		return t.flushReplay()
+	}
+	return nil
+}
+
+func (t *table) GetOffset(def int64) (int64, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.replay >= 0 {
+		return t.replay, nil
+	}
+	m, ok, err := t.sp.mark()
+	if err != nil || !ok {
+		return def, err
+	}
+	return m.offset, nil
+}
+
+// MarkRecovered is called by goka at the end of a recovery.
+func (t *table) MarkRecovered() error {
+	if t.recovered != nil {
+		t.recovered()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.flushReplay()
+}
+
+// flushReplay moves the overlay down. t.mu is held.
+func (t *table) flushReplay() error {
+	if t.replay < 0 {
+		return nil
+	}
+	b := t.sp.s.batch()
+	t.addTo(b, t.replay)
+	if err := t.sp.s.apply(b); err != nil {
+		return err
+	}
+	t.replay = -1
+	t.forget()
+	return nil
+}
+
+// addTo puts the overlay and its changelog offset into a batch.
+func (t *table) addTo(b *storeBatch, offset int64) {
+	for i := range t.ents {
+		if e := &t.ents[i]; e.value == nil {
+			remove(b, t.sp, kindTable, e.key)
+		} else {
+			set(b, t.sp, kindTable, e.key, e.value)
+		}
+	}
+	b.mark(t.sp, mark{offset: offset, topic: t.topic, seen: t.now()})
+}
+
+// forget empties the overlay. A map that has been large once stays large, and
+// clearing it costs its capacity, so few keys are taken out one by one.
+func (t *table) forget() {
+	if len(t.ents) < 64 {
+		for i := range t.ents {
+			delete(t.index, t.ents[i].key)
+		}
+	} else {
+		clear(t.index)
+	}
+	clear(t.ents)
+	t.ents = t.ents[:0]
+	t.bytes = 0
+}
+
+// activate ends the replay: goka's Setup has finished.
+func (t *table) activate(npar int32) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.flushReplay(); err != nil {
+		return err
+	}
+	t.mode, t.npar = sealed, npar
+	return nil
+}
+
+// begin lets the callbacks of a transaction write, seal ends that.
+func (t *table) begin() { t.setMode(writing) }
+func (t *table) seal()  { t.setMode(sealed) }
+
+func (t *table) setMode(m mode) {
+	t.mu.Lock()
+	t.mode = m
+	t.mu.Unlock()
+}
+
+// dirty returns what the open transaction holds in memory.
+func (t *table) dirty() (keys, bytes int) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.ents), t.bytes
+}
+
+// flush produces the last value of each key that the transaction wrote. Nobody can
+// see the values before, because the transaction is atomic: a hot key costs one
+// record per commit. The table is sealed and stays so until these are committed,
+// so franz-go may read keys and values while they are on their way.
+func (t *table) flush(topic string, produce func(*kgo.Record)) int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	n := len(t.ents)
+	if cap(t.records) < n {
+		t.records = make([]kgo.Record, n+n/2)
+	}
+	t.records = t.records[:cap(t.records)]
+	now := t.now()
+	for i := range t.ents {
+		e, r := &t.ents[i], &t.records[i]
+		*r = kgo.Record{
+			Topic: topic, Partition: t.part, Context: forced, Timestamp: now,
+			Key: append(r.Key[:0], e.key...), Value: e.value, Headers: appendHeaders(r.Headers[:0], e.headers),
+		}
+		produce(r)
+	}
+	return n
+}
+
+// committed drops the overlay after the store has taken it.
+func (t *table) committed() {
+	t.mu.Lock()
+	t.forget()
+	t.mu.Unlock()
+}
+
+// Iterator shows what the store holds: the committed table, without the open
+// transaction. A replayed table first moves down what it has gathered.
+func (t *table) Iterator() (storage.Iterator, error) { return t.IteratorWithRange(nil, nil) }
+
+// IteratorWithRange goes from start to limit; without a limit over the keys that
+// begin with start, as goka's own storage does.
+func (t *table) IteratorWithRange(start, limit []byte) (storage.Iterator, error) {
+	t.mu.Lock()
+	var err error
+	if t.mode == replaying {
+		err = t.flushReplay()
+	}
+	t.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if len(limit) == 0 {
+		limit = prefixEnd(start)
+	}
+	return t.sp.iterate(kindTable, start, limit)
+}
+
+func (t *table) active() bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.mode != replaying
+}
