@@ -1,0 +1,97 @@
+// Package program is the command line: a file per subcommand, each a few lines
+// over the package that does the work.
+package program
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nexusblueprint/nexus/topology"
+)
+
+// Options are what a program adds to the platform.
+type Options struct {
+	Commands []*cobra.Command
+	Sample   *Sample // may be nil
+}
+
+// Exit codes, relied on by scripts.
+const (
+	exitFine     = 0
+	exitViolated = 1 // something was judged and found wrong, or failed
+	exitCannot   = 2 // it could not be done at all
+)
+
+// Violated is an error that means: it was done, and the answer is no.
+type Violated struct{ Err error }
+
+func (v Violated) Error() string { return v.Err.Error() }
+
+// Unwrap gives the reason.
+func (v Violated) Unwrap() error { return v.Err }
+
+// ExitCode lets an error of a subcommand choose its exit code.
+type ExitCode interface{ ExitCode() int }
+
+// Run executes one command line and returns the exit code. The first interrupt
+// ends it in order, the second at once.
+func Run(t *topology.Topology, o Options, args []string, in io.Reader, out, errs io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the next interrupt has its usual effect
+
+	root := command(t, o)
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errs)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitFine
+	}
+	fmt.Fprintln(errs, "nexus:", err)
+	var coded ExitCode
+	var violated Violated
+	switch {
+	case errors.As(err, &coded):
+		return coded.ExitCode()
+	case errors.As(err, &violated):
+		return exitViolated
+	}
+	return exitCannot
+}
+
+func command(t *topology.Topology, o Options) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "nexus",
+		Short:         "Event-sourced CQRS in one program",
+		Long:          "nexus runs the " + t.Context + " context: commands in, events in an immutable log, read models out.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       Version(),
+	}
+	root.AddGroup(&cobra.Group{ID: "run", Title: "Running:"}, &cobra.Group{ID: "judge", Title: "Judging:"}, &cobra.Group{ID: "look", Title: "Looking:"})
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("run", devCommand(t, o))
+	add("judge", verifyCommand(t), schemasCommand(t))
+	add("look", topologyCommand(t), versionCommand())
+	root.AddCommand(o.Commands...)
+	return root
+}
+
+// serverFlag is how subcommands reach a running system.
+func serverFlag(c *cobra.Command, server *string) {
+	c.Flags().StringVar(server, "server", "http://127.0.0.1:8080", "`URL` of the running system's API")
+}

@@ -1,0 +1,206 @@
+package program
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/nexusblueprint/nexus/internal/serde"
+	"github.com/nexusblueprint/nexus/policies"
+	"github.com/nexusblueprint/nexus/topology"
+)
+
+// defaultRegistry is where nexus dev serves its registry.
+const defaultRegistry = "http://127.0.0.1:8081"
+
+func schemasCommand(t *topology.Topology) *cobra.Command {
+	c := &cobra.Command{Use: "schemas", Short: "Check, compare and register schemas"}
+	c.AddCommand(schemasCheckCommand(t), schemasDiffCommand(t), schemasRegisterCommand(t), schemasFreezeCommand(t))
+	return c
+}
+
+// baseline is what today's schemas are compared with.
+type baseline struct{ history, registry string }
+
+func (b *baseline) flags(c *cobra.Command) {
+	c.Flags().StringVar(&b.history, "history", filepath.Join("schemas", "avro", "history"), "`folder` with a folder per release")
+	c.Flags().StringVar(&b.registry, "registry", "", "`URL` of a registry to compare with instead")
+}
+
+// each calls f with every older version of a schema and where it stands.
+func (b *baseline) each(ctx context.Context, d topology.Description, f func(s topology.SchemaDescription, where, older string) error) error {
+	if b.registry != "" {
+		return eachRegistered(ctx, b.registry, d, f)
+	}
+	releases, err := os.ReadDir(b.history)
+	if err != nil {
+		return fmt.Errorf("reading the releases (name the folder with --history, or a registry with --registry): %w", err)
+	}
+	for _, release := range releases {
+		for _, s := range d.Schemas {
+			older, err := os.ReadFile(filepath.Join(b.history, release.Name(), s.Subject+".avsc"))
+			if errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := f(s, "release "+release.Name(), string(older)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func eachRegistered(ctx context.Context, url string, d topology.Description, f func(s topology.SchemaDescription, where, older string) error) error {
+	cl, err := sr.NewClient(sr.URLs(url))
+	if err != nil {
+		return fmt.Errorf("registry %s: %w", url, err)
+	}
+	for _, s := range d.Schemas {
+		versions, err := cl.Schemas(ctx, s.Subject)
+		var answer *sr.ResponseError
+		if errors.As(err, &answer) && answer.StatusCode == 404 {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("registry %s: reading %s: %w", url, s.Subject, err)
+		}
+		for _, v := range versions {
+			if err := f(s, fmt.Sprintf("version %d in the registry", v.Version), v.Schema.Schema); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func schemasCheckCommand(t *topology.Topology) *cobra.Command {
+	var b baseline
+	c := &cobra.Command{
+		Use: "check", Short: "Fail if a schema breaks with one that was released or registered", Args: cobra.NoArgs,
+		Example: "  nexus schemas check\n  nexus schemas check --registry http://registry:8081",
+		RunE: func(c *cobra.Command, _ []string) error {
+			compared, broken := 0, 0
+			err := b.each(c.Context(), t.Describe(), func(s topology.SchemaDescription, where, older string) error {
+				compared++
+				reasons, err := policies.Breaks(s.Schema, older)
+				for _, reason := range reasons {
+					broken++
+					fmt.Fprintf(c.OutOrStdout(), "%s breaks with %s: %s\n", s.Subject, where, reason)
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%d schemas, %d comparisons, %d breaks\n", len(t.Describe().Schemas), compared, broken)
+			if broken > 0 {
+				return Violated{fmt.Errorf("%d breaking schema changes", broken)}
+			}
+			return nil
+		},
+	}
+	b.flags(c)
+	return c
+}
+
+func schemasDiffCommand(t *topology.Topology) *cobra.Command {
+	var b baseline
+	c := &cobra.Command{
+		Use: "diff", Short: "Say which schemas are new, changed or gone, and what that means for readers", Args: cobra.NoArgs,
+		Example: "  nexus schemas diff\n  nexus schemas diff --registry http://registry:8081",
+		RunE: func(c *cobra.Command, _ []string) error {
+			d := t.Describe()
+			known, same := map[string]bool{}, map[string]bool{}
+			latest := map[string]func(io.Writer){}
+			err := b.each(c.Context(), d, func(s topology.SchemaDescription, where, older string) error {
+				known[s.Subject], same[s.Subject] = true, sameSchema(s.Schema, older)
+				reasons, err := policies.Breaks(s.Schema, older)
+				latest[s.Subject] = func(w io.Writer) { describeChange(w, s.Subject, where, reasons) }
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			for _, s := range d.Schemas {
+				switch {
+				case !known[s.Subject]:
+					fmt.Fprintf(c.OutOrStdout(), "new      %s: nobody reads it yet\n", s.Subject)
+				case !same[s.Subject]:
+					latest[s.Subject](c.OutOrStdout())
+				}
+			}
+			return nil
+		},
+	}
+	b.flags(c)
+	return c
+}
+
+func describeChange(w io.Writer, subject, where string, reasons []string) {
+	if len(reasons) == 0 {
+		fmt.Fprintf(w, "changed  %s since %s: each side reads the other\n", subject, where)
+		return
+	}
+	for _, reason := range reasons {
+		fmt.Fprintf(w, "breaks   %s since %s: %s\n", subject, where, reason)
+	}
+}
+
+func schemasRegisterCommand(t *topology.Topology) *cobra.Command {
+	var registry string
+	c := &cobra.Command{
+		Use: "register", Short: "Register every schema that a registry lacks", Args: cobra.NoArgs,
+		Long:    "register adds what is missing and compatible; it changes no compatibility level and removes nothing.",
+		Example: "  nexus schemas register --registry http://registry:8081",
+		RunE: func(c *cobra.Command, _ []string) error {
+			cl, err := sr.NewClient(sr.URLs(registry))
+			if err != nil {
+				return fmt.Errorf("registry %s: %w", registry, err)
+			}
+			if err := serde.New(cl, t.Schemas).Register(c.Context()); err != nil {
+				return Violated{err}
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%d schemas are registered at %s\n", len(t.Subjects()), registry)
+			return nil
+		},
+	}
+	c.Flags().StringVar(&registry, "registry", defaultRegistry, "`URL` of the registry")
+	return c
+}
+
+func schemasFreezeCommand(t *topology.Topology) *cobra.Command {
+	var history string
+	c := &cobra.Command{
+		Use: "freeze RELEASE", Short: "Write today's schemas down as those of a release", Args: cobra.ExactArgs(1),
+		Long:    "freeze writes one self-contained file per schema to HISTORY/RELEASE. A release that is there already is never changed.",
+		Example: "  nexus schemas freeze 0.1.0",
+		RunE: func(c *cobra.Command, args []string) error {
+			dir := filepath.Join(history, args[0])
+			if _, err := os.Stat(dir); err == nil {
+				return Violated{fmt.Errorf("%s exists: released schemas are never changed; choose the next version", dir)}
+			}
+			if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // a folder of the repository, for everyone to read
+				return err
+			}
+			d := t.Describe()
+			for _, s := range d.Schemas {
+				if err := os.WriteFile(filepath.Join(dir, s.Subject+".avsc"), indented(s.Schema), 0o644); err != nil { //nolint:gosec // the same
+					return err
+				}
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%d schemas written to %s\n", len(d.Schemas), dir)
+			return nil
+		},
+	}
+	c.Flags().StringVar(&history, "history", filepath.Join("schemas", "avro", "history"), "`folder` with a folder per release")
+	return c
+}
