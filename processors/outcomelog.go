@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/schemas/avro"
@@ -23,35 +25,44 @@ type outcomeTopic struct {
 // Read implements OutcomeLog. It opens a client only where there is something
 // to read: most starts find nothing.
 func (o *outcomeTopic) Read(ctx context.Context, partition int32, offset int64, from avro.Millis, f func(*platform.Outcome) error) (int64, error) {
-	first, err := o.firstOffset(ctx, partition, offset, from)
+	young, err := o.offset(ctx, partition, func() (kadm.ListedOffsets, error) {
+		return o.admin.ListOffsetsAfterMilli(ctx, int64(from), o.topic)
+	})
 	if err != nil {
 		return 0, err
 	}
-	ends, err := o.admin.ListCommittedOffsets(ctx, o.topic)
+	end, err := o.offset(ctx, partition, func() (kadm.ListedOffsets, error) {
+		return o.admin.ListCommittedOffsets(ctx, o.topic)
+	})
 	if err != nil {
-		return 0, fmt.Errorf("end of %s: %w", o.topic, err)
+		return 0, err
 	}
-	end, ok := ends.Lookup(o.topic, partition)
-	if !ok || end.Err != nil {
-		return 0, fmt.Errorf("end of %s/%d: %w", o.topic, partition, errors.Join(end.Err, ctx.Err()))
+	first := max(young, offset)
+	if first >= end {
+		return first, nil
 	}
-	if first >= end.Offset {
-		return max(first, offset), nil
-	}
-	return end.Offset, o.consume(ctx, partition, first, end.Offset, f)
+	return end, o.consume(ctx, partition, first, end, f)
 }
 
-// firstOffset is the later one of the offset and the first record of the time.
-func (o *outcomeTopic) firstOffset(ctx context.Context, partition int32, offset int64, from avro.Millis) (int64, error) {
-	listed, err := o.admin.ListOffsetsAfterMilli(ctx, int64(from), o.topic)
-	if err != nil {
-		return 0, fmt.Errorf("offset of %s in %s: %w", from, o.topic, err)
+// metadataPause is how long a client may not know a topic that was just created.
+const metadataPause = 20 * time.Millisecond
+
+// offset asks until the client knows the partition.
+func (o *outcomeTopic) offset(ctx context.Context, partition int32, list func() (kadm.ListedOffsets, error)) (int64, error) {
+	for {
+		listed, err := list()
+		if err != nil {
+			return 0, fmt.Errorf("offsets of %s: %w", o.topic, err)
+		}
+		if at, ok := listed.Lookup(o.topic, partition); ok && !errors.Is(at.Err, kerr.UnknownTopicOrPartition) {
+			return at.Offset, at.Err
+		}
+		select {
+		case <-ctx.Done():
+			return 0, fmt.Errorf("offsets of %s/%d: %w", o.topic, partition, ctx.Err())
+		case <-time.After(metadataPause):
+		}
 	}
-	at, ok := listed.Lookup(o.topic, partition)
-	if !ok || at.Err != nil {
-		return 0, fmt.Errorf("offset of %s in %s/%d: %w", from, o.topic, partition, errors.Join(at.Err, ctx.Err()))
-	}
-	return max(at.Offset, offset), nil
 }
 
 func (o *outcomeTopic) consume(ctx context.Context, partition int32, from, end int64, f func(*platform.Outcome) error) error {

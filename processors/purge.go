@@ -2,9 +2,11 @@ package processors
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 const (
@@ -41,6 +43,9 @@ func (ps *Processors) purge(ctx context.Context) error {
 // purgeTopic deletes the records of a topic that the group has committed.
 func purgeTopic(ctx context.Context, admin *kadm.Client, topic, group string) error {
 	committed, err := admin.FetchOffsets(ctx, group)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil // nothing was committed yet
+	}
 	if err != nil {
 		return err
 	}

@@ -152,7 +152,7 @@ func (ps *Processors) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for i, g := range ps.groups {
 		wg.Go(func() {
-			if errs[i] = g.supervise(ctx); errs[i] != nil {
+			if errs[i] = g.supervise(ctx, ps.cfg.Clock); errs[i] != nil {
 				cancel()
 			}
 		})
@@ -168,9 +168,9 @@ const (
 )
 
 // supervise restarts the group's processor after failures, with growing pauses.
-func (g *group) supervise(ctx context.Context) error {
+func (g *group) supervise(ctx context.Context, c clock.Clock) error {
 	for pause := restartPauseMin; ; pause = min(2*pause, restartPauseMax) {
-		began := time.Now()
+		began := c.Now()
 		err := g.run(ctx)
 		g.live.Store(nil)
 		switch {
@@ -178,7 +178,7 @@ func (g *group) supervise(ctx context.Context) error {
 			return nil
 		case errors.Is(err, engine.ErrFenced):
 			return fmt.Errorf("group %s: %w", g.name, err)
-		case time.Since(began) > restartPauseMax:
+		case c.Now().Sub(began) > restartPauseMax:
 			pause = restartPauseMin
 		}
 		g.logger.Error("processor ended, starting it again", "err", err, "pause", pause)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/clock"
@@ -174,6 +175,9 @@ func (m *mirror) rewind(ctx context.Context) error {
 	admin := kadm.NewClient(m.cfg.Client)
 	group, table := m.cfg.Topology.SinkGroup(m.projection), m.cfg.Topology.ProjectionTable(m.projection)
 	committed, err := admin.FetchOffsets(ctx, group)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil // it has never committed anything
+	}
 	if err != nil {
 		return fmt.Errorf("reading offsets of %s: %w", group, err)
 	}
