@@ -110,7 +110,8 @@ func (b *broker) committed(ctx context.Context, groups []string) (map[string]map
 	}
 	found := make(map[string]map[TopicPartition]int64, len(groups))
 	for _, g := range resp.Groups {
-		if err := kerr.ErrorForCode(g.ErrorCode); err != nil {
+		// A group that was never there has committed nothing.
+		if err := kerr.ErrorForCode(g.ErrorCode); err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 			return nil, fmt.Errorf("asking for the offsets of group %s: %w: %w", g.Group, ErrUnavailable, err)
 		}
 		offsets := map[TopicPartition]int64{}
