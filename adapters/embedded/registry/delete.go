@@ -33,7 +33,9 @@ func (r *Registry) deleteSubject(ctx context.Context, subject string, permanent 
 		if permanent {
 			return r.planRemoval(subject, numbers), nil
 		}
-		last := doomed[len(doomed)-1].number
+		// The mark covers the versions that were deleted before, too: it takes
+		// the place of the mark that deleted them.
+		last := every[len(every)-1].number
 		return append(r.planResetSubject(subject), putDeleteSubject(subject, last)), nil
 	})
 	if permanent && err == nil {

@@ -210,7 +210,9 @@ func (b *builder) write(s string) { b.normal = append(b.normal, s...) }
 
 // writeString writes a JSON string; most are plain names.
 func (b *builder) writeString(s string) {
-	plain := func(r rune) bool { return r == '_' || r == '.' || ('a' <= r|0x20 && r|0x20 <= 'z') || ('0' <= r && r <= '9') }
+	plain := func(r rune) bool {
+		return r == '_' || r == '.' || ('a' <= r|0x20 && r|0x20 <= 'z') || ('0' <= r && r <= '9')
+	}
 	if strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
 		b.writeJSON(s)
 		return
