@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -15,10 +14,8 @@ import (
 // into large ones (same records, same offsets), markers and aborted records go, and compacted topics keep the latest
 // value of each key. Nothing is open at that point, and no reader is there: both are what makes it safe.
 
-const (
-	smallBatchBytes  = 2 << 10  // a segment whose batches are smaller on average is worth merging
-	mergedBatchBytes = 64 << 10 // a reader of one record reads all of its batch
-)
+// smallBatchBytes: a segment whose batches are smaller on average is worth merging.
+const smallBatchBytes = 2 << 10
 
 // CompactReport says what a start has rewritten.
 type CompactReport struct {
@@ -33,6 +30,7 @@ type CompactReport struct {
 // rewritePlan is what is to be done to one partition.
 type rewritePlan struct {
 	*scanned
+	tune  tuning
 	drop  int          // segments at the head that go
 	merge map[int]bool // segments to be written anew, by index; the others are kept as files
 	keys  bool         // keep only the latest value of each key
@@ -42,8 +40,7 @@ type rewritePlan struct {
 func (b *Broker) compact(parts []*scanned) error {
 	plans := b.choose(parts)
 	var mu sync.Mutex
-	// Twice the processors: a rewrite ends with a wait for the disk.
-	return inParallel(2*runtime.GOMAXPROCS(0), len(plans), func(i int) error {
+	return inParallel(b.cfg.tune.workers, len(plans), func(i int) error {
 		p := plans[i]
 		before, batches := p.total()
 		after, err := b.rewrite(p)
@@ -87,7 +84,7 @@ func (b *Broker) choose(parts []*scanned) []rewritePlan {
 }
 
 func plan(s *scanned, cfg Config) rewritePlan {
-	p := rewritePlan{scanned: s, merge: map[int]bool{}, drop: s.expired(cfg.Now())}
+	p := rewritePlan{scanned: s, tune: cfg.tune, merge: map[int]bool{}, drop: s.expired(cfg.Now())}
 	if s.topic.compacted() && s.dirty(cfg.tune.dirtyBytes) {
 		p.keys = true
 	}

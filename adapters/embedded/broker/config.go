@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -46,6 +47,8 @@ type tuning struct {
 	smallBatches int64 // in a partition: with fewer, merging is not worth the writes
 	dirtyBytes   int64 // written to a compacted partition since its last compaction
 	rewriteBytes int64 // read by the rewrites of one start
+	batchBytes   int   // of a merged batch: a reader of one record reads all of its batch
+	workers      int   // twice the processors, because a rewrite ends with a wait for the disk
 }
 
 // Credentials are a SASL/PLAIN user and password.
@@ -83,7 +86,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.step = func(string) {}
 	}
 	if c.tune == (tuning{}) {
-		c.tune = tuning{smallBatches: 1000, dirtyBytes: 256 << 10, rewriteBytes: 1 << 30}
+		c.tune = tuning{smallBatches: 1000, dirtyBytes: 256 << 10, rewriteBytes: 1 << 30, batchBytes: 64 << 10, workers: 2 * runtime.GOMAXPROCS(0)}
 	}
 	return c, c.validate()
 }

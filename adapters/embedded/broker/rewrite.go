@@ -24,7 +24,7 @@ func (b *Broker) rewrite(p rewritePlan) (rewritten, error) {
 	if err := sw.begin(); err != nil {
 		return rewritten{}, err
 	}
-	w := &segmentWriter{dir: sw.building()}
+	w := &segmentWriter{dir: sw.building(), batchBytes: p.tune.batchBytes}
 	defer w.abandon()
 	if err := p.copyInto(w, b.cfg.Now().UnixMilli()); err != nil {
 		return rewritten{}, err
@@ -159,7 +159,7 @@ func (f *filter) pass(b *batch, w *segmentWriter) error {
 	if f.dropped(b) {
 		return nil
 	}
-	if b.attrs&attrLogAppend != 0 || !f.plan.keys && !b.inTxn() && len(b.raw) >= mergedBatchBytes/2 {
+	if b.attrs&attrLogAppend != 0 || !f.plan.keys && !b.inTxn() && len(b.raw) >= f.plan.tune.batchBytes/2 {
 		return w.raw(b)
 	}
 	return eachRecord(b, func(r *logRecord) error {
@@ -193,7 +193,9 @@ func eachRecord(b *batch, fn func(r *logRecord) error) error {
 
 // segmentWriter writes segments of merged batches and takes over others as files.
 type segmentWriter struct {
-	dir     string
+	dir        string
+	batchBytes int // of records, from which on a batch is full
+
 	done    []segment
 	dat     *os.File
 	cur     segment
@@ -215,7 +217,7 @@ type segmentWriter struct {
 
 // add appends a record to the batch being filled.
 func (w *segmentWriter) add(offset, millis int64, rest []byte) error {
-	if len(w.records) >= mergedBatchBytes || w.count > 0 && offset-w.first > math.MaxInt32 {
+	if len(w.records) >= w.batchBytes || w.count > 0 && offset-w.first > math.MaxInt32 {
 		if err := w.flush(); err != nil {
 			return err
 		}
