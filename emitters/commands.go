@@ -30,6 +30,8 @@ const (
 	bufferedBytesMax   = 32 << 20
 	// deliveryTimeout is how long a command may wait for a broker that does not answer.
 	deliveryTimeout = 5 * time.Second
+	// retryPause is the rest between two tries to reach the broker.
+	retryPause = 100 * time.Millisecond
 )
 
 // Framer puts records into Confluent framing. Implementations are safe for concurrent use.
@@ -82,6 +84,8 @@ func NewCommands(cfg Config) (*Commands, error) {
 		kgo.MaxBufferedRecords(cfg.recordsMax), kgo.MaxBufferedBytes(bufferedBytesMax),
 		// Holds only for what is certain not to be in the log; see sending.inDoubt for the others.
 		kgo.RecordDeliveryTimeout(cfg.deliveryTimeout),
+		// After an outage the next commands must not wait out the client's patience with the last ones.
+		kgo.MetadataMinAge(retryPause), kgo.RetryBackoffFn(func(int) time.Duration { return retryPause }),
 		kgo.ProducerBatchMaxBytes(batchBytesMax(cfg.Topology)),
 	}, cfg.Client...)...)
 	if err != nil {
