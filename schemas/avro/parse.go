@@ -65,6 +65,8 @@ func ParseAll(sources []Source) ([]*Schema, error) {
 	return out, nil
 }
 
+var definitions = []string{`"record"`, `"error"`, `"enum"`, `"fixed"`}
+
 type parser struct {
 	named   map[string]*Schema
 	pending map[string]Source // top-level types by full name; kept after parsing
@@ -92,10 +94,11 @@ func (p *parser) top(src Source) (*Schema, error) {
 	return s, nil
 }
 
-// topName returns the full name that a text defines at its top, "" if none.
+// topName returns the full name that a text defines at its top, "" if it defines none: {"type":"A","name":"A"} only
+// refers to A.
 func topName(raw jsontext.Value) string {
 	m, err := members(raw)
-	if err != nil {
+	if err != nil || !slices.Contains(definitions, string(m["type"])) {
 		return ""
 	}
 	name, _ := m.fullName("")

@@ -145,7 +145,10 @@ func (r *Reader) Double() float64 {
 
 // String reads a string, which must be valid UTF-8.
 func (r *Reader) String() string {
-	start, end := r.span()
+	start, end := r.shortSpan()
+	if end == 0 {
+		start, end = r.span()
+	}
 	if start == end {
 		return ""
 	}
@@ -191,16 +194,21 @@ func (r *Reader) Bytes() []byte {
 	return append([]byte(nil), r.buf[start:end]...)
 }
 
-// span reads a length and steps over as many bytes, which it returns as offsets.
-func (r *Reader) span() (start, end int) {
-	// Most strings are shorter than 64 bytes: a length of one byte, an even one.
-	if pos := r.pos; uint(pos) < uint(len(r.buf)) && r.buf[pos]&0x81 == 0 {
-		start, end = pos+1, pos+1+int(r.buf[pos]>>1)
-		if end <= len(r.buf) {
+// shortSpan is span for what is shorter than 64 bytes, as most strings are: the length is one byte, an even one. It
+// is small enough to be inlined. An end of 0 means that span has to look.
+func (r *Reader) shortSpan() (start, end int) {
+	if uint(r.pos) < uint(len(r.buf)) && r.buf[r.pos]&0x81 == 0 {
+		start = r.pos + 1
+		if end = start + int(r.buf[r.pos]>>1); end <= len(r.buf) {
 			r.pos = end
 			return start, end
 		}
 	}
+	return 0, 0
+}
+
+// span reads a length and steps over as many bytes, which it returns as offsets.
+func (r *Reader) span() (start, end int) {
 	n := r.Long()
 	if n < 0 || n > int64(r.rest()) {
 		r.Fail("length is negative or beyond the end")

@@ -113,7 +113,7 @@ func TestParseSchema_refusesWithinBounds(t *testing.T) {
 		`{"type":"record","name":"R","fields":[{"name":"a"}]}`, `{"type":"record","name":"R","fields":[{"type":"int"}]}`,
 		`{"type":"string","maxLength":1e9}`, `"int" "int"`, `{"type":"record","name":"R","fields":[{"name":"r","type":"R"}]}`,
 		strings.Repeat(`{"type":"array","items":`, 70) + `"int"` + strings.Repeat("}", 70), strings.Repeat("[", 100_000),
-		doubling,
+		doubling, `{"type":"A","name":"A"}`, `{"type":"A","name":"A","fields":[]}`,
 	} {
 		if s, err := avro.ParseSchema(text); err == nil {
 			t.Errorf("%.80s: no error, but %.80s", text, s.Text())
