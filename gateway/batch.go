@@ -61,7 +61,7 @@ func (g *Gateway) postBatch(c *gin.Context) {
 	if err := b.write(c.Writer, control); err != nil {
 		// Nobody reads the answers: stop waiting. What was logged stays logged.
 		cancel()
-		_ = control.SetReadDeadline(g.clock.Now())
+		_ = control.SetReadDeadline(machineTime(0))
 	}
 	parties.Wait()
 }

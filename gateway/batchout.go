@@ -130,7 +130,7 @@ func (b *batch) write(w http.ResponseWriter, control *http.ResponseController) e
 		buf, done := b.out.take(spare)
 		if len(buf) > 0 {
 			// Recorders of tests know no deadlines and need none.
-			_ = control.SetWriteDeadline(b.clock.Now().Add(batchIdleMax))
+			_ = control.SetWriteDeadline(machineTime(batchIdleMax))
 			if _, err := w.Write(buf); err != nil {
 				return err
 			}

@@ -51,7 +51,7 @@ type world struct {
 	waitedAt views.Position // the last position waited for
 	lag      views.Lag
 
-	search searchDouble
+	found searchDouble
 }
 
 type kept struct {
@@ -370,7 +370,7 @@ func newRig(t testing.TB, checks ...Check) *rig {
 	w := newWorld()
 	r := &rig{world: w, t: t, metrics: prometheus.NewRegistry(), logged: &syncBuffer{}}
 	g, err := New(Options{
-		Topology: w.topology, Emitter: w, Outcomes: outcomes{w}, States: states{w}, History: w, Positions: w, Search: &w.search,
+		Topology: w.topology, Emitter: w, Outcomes: outcomes{w}, States: states{w}, History: w, Positions: w, Search: &w.found,
 		Checks: checks, Endpoints: Endpoints{API: "http://127.0.0.1:8080", Bus: "127.0.0.1:9092", Registry: "http://127.0.0.1:8081"},
 		Version: "0.0.0", Metrics: r.metrics, Random: rand.NewChaCha8([32]byte{1}),
 		Clock: clock.Func(func() time.Time { return time.UnixMilli(w.now.Load()) }),
@@ -423,6 +423,14 @@ func (r *rig) send(req *http.Request) answered {
 	a := answered{t: r.t, status: rec.Code, header: rec.Header(), body: rec.Body.String()}
 	checkContract(r.t, req, a)
 	return a
+}
+
+// raw gives the body of a 200 without holding it against the document.
+func (r *rig) raw(method, path string) string {
+	r.t.Helper()
+	rec := httptest.NewRecorder()
+	r.ServeHTTP(rec, request(method, path, ""))
+	return answered{t: r.t, status: rec.Code, body: rec.Body.String()}.is(200).body
 }
 
 func (a answered) is(status int) answered {
