@@ -44,7 +44,7 @@ type LoadOptions struct {
 // LoadReport is what became of a load. Every command counts once.
 type LoadReport struct {
 	Accepted     int // by this load
-	AlreadyThere int // by an earlier load, or by somebody else
+	AlreadyThere int // by an earlier load or attempt, or by somebody else
 	Failed       int
 	Events       int       // recorded by this load
 	Failures     []Failure // the first ones

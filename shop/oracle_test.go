@@ -1,6 +1,7 @@
 package shop_test
 
 import (
+	"cmp"
 	"compress/gzip"
 	"encoding/csv"
 	"encoding/json"
@@ -17,8 +18,9 @@ import (
 	"github.com/nexusblueprint/nexus/shop/retailcsv"
 )
 
-// figuresOf computes the figures from the lines of CSV files alone: rational
-// numbers, the standard library's CSV reader, no aggregate and no projection.
+// figuresOf computes the figures from the lines of CSV files alone: whole
+// thousandths, the standard library's CSV reader, no aggregate, no projection
+// and no code of theirs.
 func figuresOf(t testing.TB, sources ...retailcsv.Source) shop.Figures {
 	t.Helper()
 	s := newSums()
@@ -45,21 +47,20 @@ func figuresOf(t testing.TB, sources ...retailcsv.Source) shop.Figures {
 	return s.figures()
 }
 
-// sums gathers rows.
+// sums gathers rows; money is in thousandths.
 type sums struct {
 	f                                       shop.Figures
 	orders, guests, notes, skus, customers  map[string]bool
-	sales, credits, adjustments             *big.Rat
-	byCountry, byMonth, byOrder, unitsBySku map[string]*big.Rat
+	sales, credits, adjustments             int64
+	byCountry, byMonth, byOrder, unitsBySku map[string]int64
 	firstTimeOf                             map[string]string
 }
 
 func newSums() *sums {
-	set, rats := func() map[string]bool { return map[string]bool{} }, func() map[string]*big.Rat { return map[string]*big.Rat{} }
+	set, numbers := func() map[string]bool { return map[string]bool{} }, func() map[string]int64 { return map[string]int64{} }
 	return &sums{
 		orders: set(), guests: set(), notes: set(), skus: set(), customers: set(),
-		sales: new(big.Rat), credits: new(big.Rat), adjustments: new(big.Rat),
-		byCountry: rats(), byMonth: rats(), byOrder: rats(), unitsBySku: rats(), firstTimeOf: map[string]string{},
+		byCountry: numbers(), byMonth: numbers(), byOrder: numbers(), unitsBySku: numbers(), firstTimeOf: map[string]string{},
 	}
 }
 
@@ -69,11 +70,7 @@ func (s *sums) add(t testing.TB, row []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	price, ok := new(big.Rat).SetString(row[5])
-	if !ok {
-		t.Fatalf("price %q", row[5])
-	}
-	value := price.Mul(price, big.NewRat(quantity, 1))
+	value := quantity * thousandths(t, row[5])
 	s.f.Rows++
 	if number[0] != 'A' { // a ledger entry is about no product
 		s.skus[sku] = true
@@ -84,10 +81,10 @@ func (s *sums) add(t testing.TB, row []string) {
 	switch {
 	case number[0] == 'C':
 		s.notes[number] = true
-		s.credits.Add(s.credits, value)
+		s.credits += value
 	case number[0] == 'A':
 		s.f.LedgerAdjustments++
-		s.adjustments.Add(s.adjustments, value)
+		s.adjustments += value
 	case quantity < 0:
 		s.f.StockAdjustments++
 	default:
@@ -98,21 +95,27 @@ func (s *sums) add(t testing.TB, row []string) {
 		}
 		s.f.OrderLines++
 		s.f.UnitsSold += quantity
-		s.sales.Add(s.sales, value)
-		for _, sum := range []*big.Rat{at0(s.byCountry, country), at0(s.byMonth, s.firstTimeOf[number][:7]), at0(s.byOrder, number)} {
-			sum.Add(sum, value)
-		}
-		units := at0(s.unitsBySku, sku)
-		units.Add(units, big.NewRat(quantity, 1))
+		s.sales += value
+		s.byCountry[country] += value
+		s.byMonth[s.firstTimeOf[number][:7]] += value
+		s.byOrder[number] += value
+		s.unitsBySku[sku] += quantity
 	}
 }
 
-func at0(sums map[string]*big.Rat, key string) *big.Rat {
-	if sums[key] == nil {
-		sums[key] = new(big.Rat)
+func thousandths(t testing.TB, price string) int64 {
+	whole, fraction, _ := strings.Cut(price, ".")
+	if len(fraction) > 3 {
+		t.Fatalf("price %q", price)
 	}
-	return sums[key]
+	n, err := strconv.ParseInt(whole+(fraction + "000")[:3], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
+
+func pounds(thousandths int64) string { return big.NewRat(thousandths, 1000).FloatString(3) }
 
 func (s *sums) figures() shop.Figures {
 	f := s.f
@@ -122,36 +125,33 @@ func (s *sums) figures() shop.Figures {
 			f.GuestOrders++
 		}
 	}
-	f.Sales, f.Credits, f.Adjustments = s.sales.FloatString(3), s.credits.FloatString(3), s.adjustments.FloatString(3)
+	f.Sales, f.Credits, f.Adjustments = pounds(s.sales), pounds(s.credits), pounds(s.adjustments)
 	f.SalesByCountry, f.SalesByMonth = texts(s.byCountry), texts(s.byMonth)
 	for _, sku := range greatest(s.unitsBySku, 10) {
-		f.TopSkusByUnits = append(f.TopSkusByUnits, shop.SkuUnits{Sku: sku, Units: s.unitsBySku[sku].Num().Int64()})
+		f.TopSkusByUnits = append(f.TopSkusByUnits, shop.SkuUnits{Sku: sku, Units: s.unitsBySku[sku]})
 	}
 	for _, id := range greatest(s.byOrder, 1) {
-		f.LargestOrder = &shop.OrderTotal{OrderID: id, Total: s.byOrder[id].FloatString(3)}
+		f.LargestOrder = &shop.OrderTotal{OrderID: id, Total: pounds(s.byOrder[id])}
 	}
 	return f
 }
 
-func texts(sums map[string]*big.Rat) map[string]string {
+func texts(sums map[string]int64) map[string]string {
 	out := map[string]string{}
 	for key, sum := range sums {
-		out[key] = sum.FloatString(3)
+		out[key] = pounds(sum)
 	}
 	return out
 }
 
 // greatest are the keys of the greatest values, by key where they are equal.
-func greatest(sums map[string]*big.Rat, n int) []string {
+func greatest(sums map[string]int64, n int) []string {
 	var keys []string
 	for key := range sums {
 		keys = append(keys, key)
 	}
 	slices.SortFunc(keys, func(a, b string) int {
-		if c := sums[b].Cmp(sums[a]); c != 0 {
-			return c
-		}
-		return strings.Compare(a, b)
+		return cmp.Or(cmp.Compare(sums[b], sums[a]), strings.Compare(a, b))
 	})
 	return keys[:min(n, len(keys))]
 }

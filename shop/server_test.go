@@ -209,6 +209,7 @@ func (s *server) query(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.waited = append(s.waited, q.Get("position"))
+		docs = nil // who waits does not look at documents
 	}
 	items := s.items(docs, q)
 	total := len(items)

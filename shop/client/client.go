@@ -79,11 +79,11 @@ type Fault struct {
 
 // Problem is an answer that says no to the whole request.
 type Problem struct {
-	Status     int    `json:"status"`
-	Code       string `json:"code"`
-	Title      string `json:"title"`
-	Detail     string `json:"detail"`
-	RetryAfter time.Duration
+	Status     int           `json:"status"`
+	Code       string        `json:"code"`
+	Title      string        `json:"title"`
+	Detail     string        `json:"detail"`
+	RetryAfter time.Duration `json:"-"` // 0 if the server does not say
 }
 
 func (p *Problem) Error() string {

@@ -125,7 +125,7 @@ func (l *lineReader) read() error {
 		if !utf8.Valid(l.fields[n]) {
 			return l.fault(columns[n], l.fields[n], "not valid UTF-8")
 		}
-		if at := bytes.IndexFunc(l.fields[n], isControl); at >= 0 {
+		if hasControl(l.fields[n]) {
 			return l.fault(columns[n], l.fields[n], "contains a control character")
 		}
 	}
@@ -135,7 +135,16 @@ func (l *lineReader) read() error {
 	return nil
 }
 
-func isControl(r rune) bool { return r < 0x20 || r >= 0x7f && r < 0xa0 }
+// hasControl looks for control characters in valid UTF-8: U+0000 to U+001F,
+// and U+007F to U+009F, of which all but the first have two bytes.
+func hasControl(text []byte) bool {
+	for i, c := range text {
+		if c < 0x20 || c == 0x7f || c == 0xc2 && text[i+1] < 0xa0 {
+			return true
+		}
+	}
+	return false
+}
 
 // field splits the first field off the line; more says whether another follows.
 func (l *lineReader) field(line []byte, column string) (value, rest []byte, more bool, err error) {
