@@ -31,6 +31,7 @@ type fixture struct {
 	client   *sr.Client
 	down     atomic.Bool
 	requests atomic.Int64
+	nextID   int // of the schemas that tests add
 }
 
 func start(t testing.TB) *fixture {
@@ -61,14 +62,12 @@ func registered(t testing.TB) *fixture {
 	return f
 }
 
-// add registers a schema text under its name and returns its id.
+// add puts a schema under a subject and returns its id.
 func (f *fixture) add(t testing.TB, subject string, schema sr.Schema) uint32 {
 	t.Helper()
-	id, _, err := f.registry.RegisterSchema(subject, schema)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return uint32(id)
+	f.nextID++
+	f.registry.SeedSchema(subject, 1, 10_000+f.nextID, schema)
+	return uint32(10_000 + f.nextID)
 }
 
 func frame(id uint32, payload []byte) []byte {
