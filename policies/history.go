@@ -6,7 +6,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/nexusblueprint/nexus/adapters/embedded/registry/compat"
+	"github.com/nexusblueprint/nexus/internal/compat"
 	"github.com/nexusblueprint/nexus/topology"
 )
 

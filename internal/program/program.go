@@ -85,7 +85,7 @@ func command(t *topology.Topology, o Options) *cobra.Command {
 		}
 	}
 	add("run", devCommand(t, o))
-	add("judge", verifyCommand(t), schemasCommand(t))
+	add("judge", checkCommand(t), verifyCommand(t), schemasCommand(t))
 	add("look", topologyCommand(t), versionCommand())
 	root.AddCommand(o.Commands...)
 	return root

@@ -38,7 +38,7 @@ var doors = map[string]door{
 	"views":            {rooms: []string{"topology", "ports", "internal", "schemas/avro"}, others: []string{"github.com/twmb/franz-go", "github.com/lovoo/goka", "github.com/prometheus"}},
 	"sink":             {rooms: []string{"topology", "ports", "internal", "schemas/avro"}, others: []string{"github.com/twmb/franz-go", "github.com/prometheus"}},
 	"gateway":          {rooms: []string{"topology", "emitters", "views", "ports", "policies", "internal", "schemas/avro", "domain"}},
-	"policies":         {rooms: []string{"topology", "policies", "schemas/avro", "adapters/embedded/registry/compat"}},
+	"policies":         {rooms: []string{"topology", "policies", "schemas/avro", "internal/compat"}},
 	"internal":         {rooms: []string{"internal", "schemas/avro", "domain", "topology", "ports"}},
 	"internal/system":  {rooms: any},
 	"internal/program": {rooms: any},

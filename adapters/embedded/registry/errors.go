@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/nexusblueprint/nexus/adapters/embedded/registry/compat"
+	"github.com/nexusblueprint/nexus/internal/compat"
 )
 
 // apiError is an answer that is not a success: the HTTP status and Confluent's

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/nexusblueprint/nexus/adapters/embedded/registry/compat"
+	"github.com/nexusblueprint/nexus/internal/compat"
 )
 
 // posted is a schema as a client sends it, checked for form.

@@ -3,7 +3,7 @@ package registry
 import (
 	"context"
 
-	"github.com/nexusblueprint/nexus/adapters/embedded/registry/compat"
+	"github.com/nexusblueprint/nexus/internal/compat"
 )
 
 // Levels and modes hold for a subject or, with subject "", for all that have

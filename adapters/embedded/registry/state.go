@@ -6,7 +6,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/nexusblueprint/nexus/adapters/embedded/registry/compat"
+	"github.com/nexusblueprint/nexus/internal/compat"
 )
 
 // defaultLevel holds where no level was set: the log is read for ever, so a

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/nexusblueprint/nexus/shop/data"
+)
+
+// The system is killed (-9) at random moments in the middle of a load, again and
+// again on one data folder; each time it starts by itself and the load is begun
+// anew. In the end every figure is the oracle's and every invariant holds.
+func TestKill_in_the_middle_of_a_load_loses_and_doubles_nothing(t *testing.T) {
+	rounds := 40
+	if os.Getenv("NEXUS_SOAK") != "" {
+		rounds = 400
+	}
+	seed := seedOf(t)
+	t.Logf("seed %d (set NEXUS_SEED to repeat it)", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+
+	n := newNode(t)
+	inFlight := 0
+	for round := range rounds {
+		e := n.start()
+		if round > 0 && hitCommit.MatchString(n.log.String()) {
+			inFlight++
+		}
+		load := exec.Command(binary, "load", "online-retail", "--server", e.API)
+		if err := load.Start(); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Duration(100+random.IntN(1400)) * time.Millisecond)
+		n.kill()
+		_ = load.Process.Kill() // its server is gone
+		_ = load.Wait()
+		if round%10 == 9 {
+			check(t, n)
+		}
+	}
+	e := n.start()
+	must(t, "load", "online-retail", "--server", e.API)
+	sameFigures(t, must(t, "figures", "--json", "--server", e.API))
+	must(t, "check", "--server", e.API)
+	n.stop()
+	t.Logf("%d of %d kills hit a commit in flight", inFlight, rounds)
+	if inFlight < rounds/4 {
+		t.Errorf("%d of %d kills hit a commit in flight: too few to prove anything", inFlight, rounds)
+	}
+}
+
+// hitCommit finds a start that had to complete a commit or to abort what was
+// open.
+var hitCommit = regexp.MustCompile(`msg="broker is up".*(decision=(completed|done)|aborted=[1-9])`)
+
+// check starts the system and demands that all invariants hold.
+func check(t *testing.T, n *node) {
+	t.Helper()
+	e := n.start()
+	must(t, "check", "--server", e.API)
+	n.kill()
+}
+
+// sameFigures compares with the oracle, numbers as numbers.
+func sameFigures(t *testing.T, printed string) {
+	t.Helper()
+	oracle, err := data.Files.ReadFile("figures-2010-12-to-2011-05.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, got map[string]any
+	if err := json.Unmarshal(oracle, &want); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(printed), &got); err != nil {
+		t.Fatalf("figures: %v\n%s", err, printed)
+	}
+	for key, value := range want {
+		if !sameNumber(value, got[key]) {
+			t.Errorf("%s is %v, the oracle says %v", key, got[key], value)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d figures, the oracle has %d", len(got), len(want))
+	}
+}
+
+func sameNumber(a, b any) bool {
+	switch a := a.(type) {
+	case map[string]any:
+		other, ok := b.(map[string]any)
+		for key, value := range a {
+			ok = ok && sameNumber(value, other[key])
+		}
+		return ok && len(a) == len(other)
+	case []any:
+		other, ok := b.([]any)
+		ok = ok && len(a) == len(other)
+		for i := range a {
+			ok = ok && sameNumber(a[i], other[i])
+		}
+		return ok
+	}
+	x, okX := milli(a)
+	y, okY := milli(b)
+	if okX && okY {
+		return x == y
+	}
+	return a == b
+}
+
+// milli reads a number or a decimal string in thousandths, exactly.
+func milli(v any) (int64, bool) {
+	switch v := v.(type) {
+	case float64:
+		return int64(v) * 1000, v == float64(int64(v))
+	case string:
+		m := regexp.MustCompile(`^(-?)(\d+)(?:\.(\d{1,3}))?$`).FindStringSubmatch(v)
+		if m == nil {
+			return 0, false
+		}
+		whole, err := strconv.ParseInt(m[2]+(m[3] + "000")[:3], 10, 64)
+		if m[1] == "-" {
+			whole = -whole
+		}
+		return whole, err == nil
+	}
+	return 0, false
+}
+
+func seedOf(t *testing.T) uint64 {
+	t.Helper()
+	if s := os.Getenv("NEXUS_SEED"); s != "" {
+		seed, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatalf("NEXUS_SEED=%s: %v", s, err)
+		}
+		return seed
+	}
+	return rand.Uint64()
+}
