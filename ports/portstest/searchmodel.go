@@ -134,7 +134,7 @@ func (r searchRandom) document(ids int) ports.Document {
 
 // query asks for no order of relevance: that is not the model's to know.
 func (r searchRandom) query() ports.Query {
-	q := ports.Query{Limit: 4 + r.IntN(60)}
+	q := ports.Query{Limit: 5 + r.IntN(95)}
 	for range r.IntN(3) {
 		f := searchFields[r.IntN(len(searchFields))]
 		q.Filters = append(q.Filters, where(f.Name, r.of(ports.OpEq, ports.OpGt, ports.OpGte, ports.OpLt, ports.OpLte).(ports.Op), r.value(f.Kind)))
@@ -151,6 +151,7 @@ func (r searchRandom) query() ports.Query {
 // searchAgainstModel writes random batches and asks random queries, page by page, of the store and of a plain list.
 // NEXUS_TEST_SEED repeats a run.
 func searchAgainstModel(t *testing.T, store ports.SearchStore) {
+	t.Helper()
 	seed := rand.Uint64()
 	if s := os.Getenv("NEXUS_TEST_SEED"); s != "" {
 		var err error
@@ -159,17 +160,17 @@ func searchAgainstModel(t *testing.T, store ports.SearchStore) {
 		}
 	}
 	t.Logf("NEXUS_TEST_SEED=%d", seed)
-	r := searchRandom{rand.New(rand.NewPCG(seed, 0))} //nolint:gosec // reproducible on purpose
+	r := searchRandom{rand.New(rand.NewPCG(seed, 0))}
 	s := &searchTest{T: t, store: store, index: "model.v1"}
 	s.ensure(searchFields...)
 	model := &searchModel{fields: map[string]int{}, docs: map[string]ports.Document{}}
 	for i, f := range searchFields {
 		model.fields[f.Name] = i
 	}
-	for range 20 {
+	for range 12 {
 		var batch []ports.Document
-		for range 1 + r.IntN(100) {
-			batch = append(batch, r.document(400))
+		for range 1 + r.IntN(150) {
+			batch = append(batch, r.document(300))
 		}
 		for i, result := range s.bulk(batch...) {
 			stale := batch[i].Version <= model.docs[batch[i].ID].Version

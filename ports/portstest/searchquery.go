@@ -118,8 +118,12 @@ var searchQueryCases = []searchCase{
 		t.ensure(searchFields...)
 		t.write(full("a", 1, "uk", 1, 1, 1, 1, true))
 		for _, q := range []ports.Query{
-			{Limit: 0}, {Limit: -1}, {Limit: ports.SearchLimitMax + 1},
-			{Limit: 1, Sort: by("nothing")}, {Limit: 1, Sort: by("units", "-units")}, {Limit: 1, Sort: by("")},
+			{Limit: 0},
+			{Limit: -1},
+			{Limit: ports.SearchLimitMax + 1},
+			{Limit: 1, Sort: by("nothing")},
+			{Limit: 1, Sort: by("units", "-units")},
+			{Limit: 1, Sort: by("")},
 			{Limit: 1, Filters: []ports.Filter{where("nothing", ports.OpEq, "a")}},
 			{Limit: 1, Filters: []ports.Filter{where("country", "like", "a")}},
 			{Limit: 1, Filters: []ports.Filter{where("country", ports.OpEq, nil)}},

@@ -41,8 +41,12 @@ func benchProducts(n int) benchModel {
 	}
 	return benchModel{
 		ports.IndexSpec{Name: "products.v1", Fields: []ports.Field{
-			{Name: "sku", Kind: ports.KindKeyword}, {Name: "description", Kind: ports.KindKeyword}, {Name: "unitsSold", Kind: ports.KindLong},
-			{Name: "sales", Kind: ports.KindMoney}, {Name: "credits", Kind: ports.KindMoney}, {Name: "onHand", Kind: ports.KindLong},
+			{Name: "sku", Kind: ports.KindKeyword},
+			{Name: "description", Kind: ports.KindKeyword},
+			{Name: "unitsSold", Kind: ports.KindLong},
+			{Name: "sales", Kind: ports.KindMoney},
+			{Name: "credits", Kind: ports.KindMoney},
+			{Name: "onHand", Kind: ports.KindLong},
 		}},
 		func(r *rand.Rand, i int, version uint64) ports.Document {
 			i %= n
@@ -62,8 +66,13 @@ func benchProducts(n int) benchModel {
 func benchOrders(n int) benchModel {
 	return benchModel{
 		ports.IndexSpec{Name: "orders.v1", Fields: []ports.Field{
-			{Name: "orderId", Kind: ports.KindKeyword}, {Name: "customerId", Kind: ports.KindKeyword}, {Name: "country", Kind: ports.KindKeyword},
-			{Name: "status", Kind: ports.KindKeyword}, {Name: "placedAt", Kind: ports.KindTimestamp}, {Name: "units", Kind: ports.KindLong}, {Name: "total", Kind: ports.KindMoney},
+			{Name: "orderId", Kind: ports.KindKeyword},
+			{Name: "customerId", Kind: ports.KindKeyword},
+			{Name: "country", Kind: ports.KindKeyword},
+			{Name: "status", Kind: ports.KindKeyword},
+			{Name: "placedAt", Kind: ports.KindTimestamp},
+			{Name: "units", Kind: ports.KindLong},
+			{Name: "total", Kind: ports.KindMoney},
 		}},
 		func(r *rand.Rand, i int, version uint64) ports.Document {
 			i %= n

@@ -95,7 +95,7 @@ func (b *batch) run(ctx context.Context, docs []ports.Document, results []ports.
 	if b.live == 0 {
 		return nil
 	}
-	_, err := b.w.conn.ExecContext(ctx, "UPDATE catalog SET live = live + ? WHERE n = ?", b.live, b.ix.n)
+	_, err := b.w.conn.ExecContext(ctx, sqlAddLive, b.live, b.ix.n)
 	return err
 }
 
@@ -118,15 +118,10 @@ func (b *batch) find(ctx context.Context, docs []ports.Document, results []ports
 		return err
 	}
 	rows, err := statement.QueryContext(ctx, string(list))
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	return each(rows, err, func() error {
 		var place int
-		var r row
+		r := row{accessed: make([]any, len(b.accessed))}
 		into := []any{&place, &r.key, &r.version, &r.deleted, &r.texthash, &r.words}
-		r.accessed = make([]any, len(b.accessed))
 		for i := range r.accessed {
 			into = append(into, &r.accessed[i])
 		}
@@ -134,17 +129,18 @@ func (b *batch) find(ctx context.Context, docs []ports.Document, results []ports
 			return err
 		}
 		*b.rows[ids[place]] = r
-	}
-	return rows.Err()
+		return nil
+	})
 }
 
 // put writes one document whose version is above the stored one.
 func (b *batch) put(ctx context.Context, doc *ports.Document) (stale bool, err error) {
 	old := b.rows[doc.ID]
-	if old.key != 0 && int64(doc.Version) <= old.version { //nolint:gosec // checkDocument has bounded it
+	version := int64(doc.Version) // checkDocument has bounded it
+	if old.key != 0 && version <= old.version {
 		return true, nil
 	}
-	next := row{key: old.key, version: int64(doc.Version), deleted: doc.Deleted, texthash: old.texthash, words: old.words} //nolint:gosec // as above
+	next := row{key: old.key, version: version, deleted: doc.Deleted, texthash: old.texthash, words: old.words}
 	b.text(doc, old, &next)
 	if old.key == 0 {
 		err = b.insert(ctx, doc, &next)
@@ -186,7 +182,7 @@ func (b *batch) text(doc *ports.Document, old, next *row) {
 func textHash(text string) int64 {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, text)
-	return int64(h.Sum64()) //nolint:gosec // all 64 bits, as SQLite keeps them
+	return int64(h.Sum64())
 }
 
 func (b *batch) insert(ctx context.Context, doc *ports.Document, next *row) error {

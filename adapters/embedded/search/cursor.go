@@ -51,7 +51,7 @@ func encodeCursor(at place, identity []byte) string {
 		case nil:
 			b = append(b, tagNil)
 		case int64:
-			b = binary.BigEndian.AppendUint64(append(b, tagInt), uint64(v)) //nolint:gosec // the same 64 bits
+			b = binary.BigEndian.AppendUint64(append(b, tagInt), uint64(v))
 		case float64:
 			b = binary.BigEndian.AppendUint64(append(b, tagFloat), math.Float64bits(v))
 		case string:
@@ -106,7 +106,7 @@ func decodePlace(b []byte, terms int) (*place, bool) {
 			bits := binary.BigEndian.Uint64(b)
 			b = b[8:]
 			if tag == tagInt {
-				at.values = append(at.values, int64(bits)) //nolint:gosec // the same 64 bits
+				at.values = append(at.values, int64(bits))
 			} else {
 				at.values = append(at.values, math.Float64frombits(bits))
 			}
@@ -115,8 +115,8 @@ func decodePlace(b []byte, terms int) (*place, bool) {
 			if size <= 0 || n > uint64(len(b)-size) {
 				return nil, false
 			}
-			at.values = append(at.values, string(b[size:size+int(n)])) //nolint:gosec // at most len(b)
-			b = b[size+int(n):]                                        //nolint:gosec // as above
+			at.values = append(at.values, string(b[size:size+int(n)]))
+			b = b[size+int(n):]
 		default:
 			return nil, false
 		}

@@ -16,7 +16,7 @@ import (
 
 const (
 	applicationID = 0x4e585353 // "NXSS": tells a search store from any other SQLite file
-	format        = 1          // raised when the layout changes; a lower one found is refilled
+	format        = 1          // raised when the layout changes, or what a word is; a lower one found is refilled
 
 	damagedSuffix = "-damaged" // beside the file: damage was seen while running
 	asideSuffix   = "-aside"   // where the file goes that cannot be used
@@ -31,8 +31,10 @@ const (
 // The writer's cache holds the pages a batch touches; the log may grow to 16 MiB before its pages move into the file, so
 // that a page written by many batches is moved once.
 var (
-	writerPragmas = []string{"synchronous(normal)", "cache_size(-16000)", "wal_autocheckpoint(4000)",
-		"journal_size_limit(33554432)", "busy_timeout(10000)", "temp_store(memory)"}
+	writerPragmas = []string{
+		"synchronous(normal)", "cache_size(-16000)", "wal_autocheckpoint(4000)",
+		"journal_size_limit(33554432)", "busy_timeout(10000)", "temp_store(memory)",
+	}
 	readerPragmas = []string{"query_only(1)", "cache_size(-4000)", "busy_timeout(10000)", "temp_store(memory)"}
 )
 
@@ -175,7 +177,7 @@ func (w *writer) create(ctx context.Context) error {
 	})
 }
 
-// setAside moves the file out of the way. It answers "" if there was none.
+// setAside moves the file out of the way, over what was set aside earlier, and says where to.
 func setAside(path string) (string, error) {
 	aside := path + asideSuffix
 	// The log first: left behind, SQLite would take it for the log of the empty file that comes next.
@@ -188,9 +190,6 @@ func setAside(path string) (string, error) {
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return "", fmt.Errorf("setting search store aside: %w", err)
 		}
-	}
-	if _, err := os.Stat(aside); err != nil {
-		return "", nil //nolint:nilerr // nothing was there to be moved
 	}
 	return aside, nil
 }

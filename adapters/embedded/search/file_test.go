@@ -76,6 +76,16 @@ func TestOpen(t *testing.T) {
 			t.Errorf("set aside %q", report.SetAside)
 		}
 	})
+	t.Run("nobody else may read what it holds", func(t *testing.T) {
+		s, _ := openAt(t, newPath(t))
+		fill(t, s, 1, 1)
+		for _, suffix := range []string{"", "-wal"} {
+			info, err := os.Stat(s.path + suffix)
+			if err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("%s: %v %v, want permissions 0600", s.path+suffix, info, err)
+			}
+		}
+	})
 	t.Run("an empty file is filled, as after a kill while it was created", func(t *testing.T) {
 		path := newPath(t)
 		if err := os.WriteFile(path, nil, 0o600); err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/nexusblueprint/nexus/ports"
@@ -41,22 +40,6 @@ func newIndex(n int64, spec ports.IndexSpec) *index {
 }
 
 func (ix *index) same(spec ports.IndexSpec) bool { return slices.Equal(ix.fields, spec.Fields) }
-
-// createStatements makes the tables. Field columns have no type, so that SQLite converts nothing: an integer stays 64 bits
-// wide and is never a float. json comes last: reading the columns before it does not read its pages.
-func (ix *index) createStatements() []string {
-	var columns strings.Builder
-	for i := range ix.fields {
-		fmt.Fprintf(&columns, "f%d, ", i)
-	}
-	return []string{
-		// texthash and words describe the text, which itself is kept nowhere: t has only the words' places in documents.
-		fmt.Sprintf(`CREATE TABLE %s(key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL,
-			deleted INTEGER NOT NULL, texthash INTEGER NOT NULL, words INTEGER NOT NULL, %s json BLOB)`, ix.docs, columns.String()),
-		// detail=none: which document holds a word, not where. ascii: every byte of a folded word belongs to it.
-		fmt.Sprintf(`CREATE VIRTUAL TABLE %s USING fts5(words, content='', contentless_delete=1, detail=none, tokenize='ascii')`, ix.text),
-	}
-}
 
 // access is the name of the column index of field i.
 func (ix *index) access(i int) string { return fmt.Sprintf("a%d_%d", ix.n, i) }

@@ -81,7 +81,7 @@ func TestStore_SurvivesKills(t *testing.T) {
 // killWriter starts a writer, kills it some time after its first batch, and returns the last batch it acknowledged.
 func killWriter(t *testing.T, path string, after time.Duration) (acked uint64) {
 	t.Helper()
-	child := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this test binary
+	child := exec.CommandContext(t.Context(), os.Args[0])
 	child.Env = append(os.Environ(), childPath+"="+path)
 	out, err := child.StdoutPipe()
 	if err != nil {
@@ -123,7 +123,7 @@ func checkBatches(t *testing.T, s *Store, acked uint64) {
 	if err != nil || last.Version < acked || last.Version > acked+1 {
 		t.Fatalf("at version %d %v, want %d or one more", last.Version, err, acked)
 	}
-	whole := search(ports.Query{Filters: []ports.Filter{{Field: "units", Op: ports.OpGte, Value: int64(last.Version) * 1000}}}) //nolint:gosec // small
+	whole := search(ports.Query{Filters: []ports.Filter{{Field: "units", Op: ports.OpGte, Value: int64(last.Version) * 1000}}})
 	if whole.Total != killDocs {
 		t.Errorf("%d documents at version %d, want %d", whole.Total, last.Version, killDocs)
 	}
@@ -133,7 +133,7 @@ func checkBatches(t *testing.T, s *Store, acked uint64) {
 	if page := search(ports.Query{Text: fmt.Sprintf("batch%d ", last.Version-1) + "thing"}); page.Total != 0 {
 		t.Errorf("%d documents have the text of version %d still", page.Total, last.Version-1)
 	}
-	if n := count(t, s); n != killDocs+int64(last.Version) { //nolint:gosec // small
+	if n := count(t, s); n != killDocs+int64(last.Version) {
 		t.Errorf("%d documents, want %d", n, killDocs+last.Version)
 	}
 }

@@ -211,7 +211,8 @@ func (p *plan) order(i int) []string {
 func (p *plan) walk(s stretch, limit int) (string, []any) {
 	sql, args := p.from(false)
 	for _, c := range s.where {
-		sql += " AND " + c.sql(true)
+		// Only the leading column and the id are in the column index to be walked; another one may look as good to SQLite.
+		sql += " AND " + c.sql(c.column == "id" || c.column == p.sort[0].column)
 		args = append(args, c.args...)
 	}
 	return p.columns() + sql + " ORDER BY " + strings.Join(s.order, ", ") + " LIMIT ?", append(args, limit)
@@ -221,19 +222,28 @@ func (p *plan) walk(s stretch, limit int) (string, []any) {
 func (p *plan) collect(limit int) (string, []any) {
 	sql, args := p.from(true)
 	if p.after != nil {
-		var any []string
+		var beyond []string
 		for _, s := range p.stretches() {
 			var all []string
 			for _, c := range s.where {
 				all = append(all, c.sql(false))
 				args = append(args, c.args...)
 			}
-			any = append(any, strings.Join(all, " AND "))
+			beyond = append(beyond, strings.Join(all, " AND "))
 		}
-		sql += " AND (" + strings.Join(any, " OR ") + ")"
+		sql += " AND (" + strings.Join(beyond, " OR ") + ")"
 	}
 	order := "+" + strings.Join(p.order(0), ", +") // the plus: sort, do not walk a column index
 	return p.columns() + sql + " ORDER BY " + order + " LIMIT ?", append(args, limit)
+}
+
+// count writes the statement that counts what matches.
+func (p *plan) count() (string, []any) {
+	if p.match != "" && len(p.where) == 0 { // what is deleted has no words
+		return fmt.Sprintf("SELECT count(*) FROM %[1]s WHERE %[1]s MATCH ?", p.ix.text), []any{p.match}
+	}
+	from, args := p.from(true)
+	return "SELECT count(*)" + from, args
 }
 
 func (p *plan) columns() string {

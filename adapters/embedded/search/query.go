@@ -17,7 +17,7 @@ func (s *Store) Get(ctx context.Context, index, id string) (ports.Document, bool
 		return ports.Document{}, false, err
 	}
 	doc := ports.Document{ID: id}
-	err = s.read.QueryRowContext(ctx, "SELECT version, json FROM "+ix.docs+" WHERE id = ? AND deleted = 0", id).Scan(&doc.Version, &doc.JSON)
+	err = s.read.QueryRowContext(ctx, ix.sqlGet(), id).Scan(&doc.Version, &doc.JSON)
 	if errors.Is(err, sql.ErrNoRows) {
 		return ports.Document{}, false, nil
 	}
@@ -47,7 +47,7 @@ type rower interface {
 }
 
 func (ix *index) count(ctx context.Context, from rower) (n int64, err error) {
-	err = from.QueryRowContext(ctx, "SELECT live FROM catalog WHERE n = ?", ix.n).Scan(&n)
+	err = from.QueryRowContext(ctx, sqlLive, ix.n).Scan(&n)
 	return n, err
 }
 
@@ -71,7 +71,11 @@ func (s *Store) Search(ctx context.Context, index string, q ports.Query) (ports.
 
 func (s *Store) page(ctx context.Context, p *plan) (ports.Page, error) {
 	if err := s.makeAccess(ctx, p); err != nil {
-		return ports.Page{}, fmt.Errorf("making column index: %w", err)
+		if ctx.Err() != nil {
+			return ports.Page{}, err
+		}
+		// The answer is the same without it: on a full disk, say, queries are slow, not dead.
+		s.log.Warn("column index could not be made, searching without it", "index", p.ix.name, "err", err)
 	}
 	// One transaction, so that total and page are of one moment.
 	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
@@ -105,11 +109,8 @@ func (p *plan) total(ctx context.Context, tx rower, live int64) (total int64, er
 	if p.match == "" && len(p.where) == 0 {
 		return live, nil
 	}
-	from, args := p.from(true)
-	if p.match != "" && len(p.where) == 0 {
-		from = fmt.Sprintf(" FROM %[1]s WHERE %[1]s MATCH ?", p.ix.text) // what is deleted has no words
-	}
-	err = tx.QueryRowContext(ctx, "SELECT count(*)"+from, args...).Scan(&total)
+	sql, args := p.count()
+	err = tx.QueryRowContext(ctx, sql, args...).Scan(&total)
 	return total, err
 }
 
@@ -149,22 +150,17 @@ func (p *plan) walks(live, total int64) bool {
 
 func (p *plan) hits(ctx context.Context, tx rower, found []hit, sql string, args []any) ([]hit, error) {
 	rows, err := tx.QueryContext(ctx, sql, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	err = each(rows, err, func() error {
 		h := hit{place: place{values: make([]any, len(p.sort))}}
 		into := []any{&h.key, &h.id, &h.version}
 		for i := range h.values {
 			into = append(into, &h.values[i])
 		}
-		if err := rows.Scan(into...); err != nil {
-			return nil, err
-		}
+		err := rows.Scan(into...)
 		found = append(found, h)
-	}
-	return found, rows.Err()
+		return err
+	})
+	return found, err
 }
 
 // documents reads the JSON of the hits. It does so apart, so that finding and sorting them moves none about.
@@ -179,20 +175,15 @@ func (ix *index) documents(ctx context.Context, tx rower, found []hit) ([]ports.
 	if err != nil {
 		return nil, err
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT j.key, d.json FROM json_each(?) AS j CROSS JOIN "+ix.docs+" AS d ON d.key = j.value", string(list))
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	rows, err := tx.QueryContext(ctx, ix.sqlJSON(), string(list))
+	err = each(rows, err, func() error {
 		var i int
 		var doc []byte
-		if err := rows.Scan(&i, &doc); err != nil {
-			return nil, err
-		}
+		err := rows.Scan(&i, &doc)
 		docs[i].JSON = doc
-	}
-	return docs, rows.Err()
+		return err
+	})
+	return docs, err
 }
 
 // makeAccess makes the column indexes that the plan wants and a large index lacks.
@@ -214,9 +205,7 @@ func (s *Store) makeAccess(ctx context.Context, p *plan) error {
 	defer s.give(w)
 	err = w.transaction(ctx, func(ctx context.Context) error {
 		for _, i := range p.fields {
-			_, err := w.conn.ExecContext(ctx, fmt.Sprintf("CREATE INDEX IF NOT EXISTS %s ON %s(f%d, id) WHERE deleted = 0",
-				p.ix.access(i), p.ix.docs, i))
-			if err != nil {
+			if _, err := w.conn.ExecContext(ctx, p.ix.sqlAccess(i)); err != nil {
 				return err
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/nexusblueprint/nexus/ports"
@@ -18,6 +19,14 @@ type writer struct {
 }
 
 func newWriter(ctx context.Context, path string) (*writer, error) {
+	// Made here because SQLite would let others read it. Its other files take the permissions of this one.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
 	db, err := sql.Open("sqlite", dsn(path, writerPragmas))
 	if err != nil {
 		return nil, err
@@ -66,35 +75,26 @@ func (w *writer) abandon() error {
 
 // catalog reads which indexes there are.
 func (w *writer) catalog(ctx context.Context) (map[string]*index, error) {
+	found := map[string]*index{}
 	rows, err := w.conn.QueryContext(ctx, "SELECT n, name, fields FROM catalog")
+	err = each(rows, err, func() error {
+		var n int64
+		var fields []byte
+		var spec ports.IndexSpec
+		if err := rows.Scan(&n, &spec.Name, &fields); err != nil {
+			return err
+		}
+		if err := json.Unmarshal(fields, &spec.Fields); err != nil {
+			return fmt.Errorf("fields of %s: %w", spec.Name, err)
+		}
+		found[spec.Name] = newIndex(n, spec)
+		return nil
+	})
+	for _, ix := range found {
+		err = errors.Join(err, w.loadAccess(ctx, ix))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading catalog: %w", err)
-	}
-	defer rows.Close()
-	found := map[string]*index{}
-	for rows.Next() {
-		var (
-			n      int64
-			name   string
-			fields string
-			spec   ports.IndexSpec
-		)
-		if err := rows.Scan(&n, &name, &fields); err != nil {
-			return nil, fmt.Errorf("reading catalog: %w", err)
-		}
-		if err := json.Unmarshal([]byte(fields), &spec.Fields); err != nil {
-			return nil, fmt.Errorf("reading catalog: fields of %s: %w", name, err)
-		}
-		spec.Name = name
-		found[name] = newIndex(n, spec)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading catalog: %w", err)
-	}
-	for _, ix := range found {
-		if err := w.loadAccess(ctx, ix); err != nil {
-			return nil, err
-		}
 	}
 	return found, nil
 }
@@ -102,22 +102,18 @@ func (w *writer) catalog(ctx context.Context) (map[string]*index, error) {
 // loadAccess reads which fields of the index have a column index.
 func (w *writer) loadAccess(ctx context.Context, ix *index) error {
 	rows, err := w.conn.QueryContext(ctx, "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ?", ix.docs)
-	if err != nil {
-		return fmt.Errorf("reading column indexes of %s: %w", ix.name, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
+	return each(rows, err, func() error {
 		var name string
 		if err := rows.Scan(&name); err != nil {
-			return fmt.Errorf("reading column indexes of %s: %w", ix.name, err)
+			return err
 		}
 		for i := range ix.fields {
 			if name == ix.access(i) {
 				ix.addAccess(i)
 			}
 		}
-	}
-	return rows.Err()
+		return nil
+	})
 }
 
 // EnsureIndex creates the index, or empties and changes it if its fields are others.
@@ -134,7 +130,7 @@ func (s *Store) EnsureIndex(ctx context.Context, spec ports.IndexSpec) (empty bo
 	next := old
 	err = w.transaction(ctx, func(ctx context.Context) error {
 		if old != nil && old.same(spec) {
-			return w.conn.QueryRowContext(ctx, "SELECT NOT EXISTS(SELECT 1 FROM "+old.docs+")").Scan(&empty)
+			return w.conn.QueryRowContext(ctx, old.sqlEmpty()).Scan(&empty)
 		}
 		empty = true
 		next, err = w.replaceIndex(ctx, old, spec)
@@ -166,10 +162,9 @@ func (w *writer) replaceIndex(ctx context.Context, old *index, spec ports.IndexS
 		if err := old.forgetStatements(); err != nil {
 			return nil, err
 		}
-		statements = append(statements, "DROP TABLE "+old.docs, "DROP TABLE "+old.text,
-			fmt.Sprintf("DELETE FROM catalog WHERE n = %d", old.n))
+		statements = old.sqlDrop()
 	}
-	statements = append(statements, ix.createStatements()...)
+	statements = append(statements, ix.sqlCreate()...)
 	for _, statement := range statements {
 		if _, err := w.conn.ExecContext(ctx, statement); err != nil {
 			return nil, fmt.Errorf("%s: %w", strings.SplitN(statement, "(", 2)[0], err)
