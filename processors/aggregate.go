@@ -56,6 +56,9 @@ func (p *aggregateProcessor) handle(ctx goka.Context, msg any) {
 }
 
 func (p *aggregateProcessor) apply(ctx goka.Context, in *input, eff effects) {
+	if eff.retry != nil {
+		ctx.Fail(eff.retry) // the transaction aborts, the supervisor pauses and starts again
+	}
 	for _, e := range eff.events {
 		ctx.Emit(p.events, in.key, e.value, goka.WithCtxEmitHeaders(goka.Headers{MetaHeader: e.meta}))
 	}

@@ -1,6 +1,9 @@
 package processors
 
 import (
+	"errors"
+
+	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 )
@@ -28,7 +31,13 @@ type source struct {
 func (s *source) header(name string) []byte { return s.headers[name] }
 
 // failure is why a record is set aside.
-type failure struct{ reason, detail, stack string }
+type failure struct {
+	reason, detail, stack string
+	cause                 error // nil where there is none beyond the detail
+}
+
+// passes says that the failure is of the surroundings, not of the record.
+func (f *failure) passes() bool { return errors.Is(f.cause, serde.ErrRegistry) }
 
 // letter is the dead letter of a record: the original, byte for byte, and why.
 func (s *source) letter(group string, f failure, now avro.Millis) *platform.DeadLetter {

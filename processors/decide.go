@@ -46,6 +46,7 @@ type effects struct {
 	table   []byte            // nil: unchanged
 	outcome *platform.Outcome // nil: nobody waits
 	dead    *failure          // set: the command is set aside
+	retry   error             // set: nothing can be decided now, through no fault of the record
 }
 
 type emitted struct{ meta, value []byte }
@@ -80,26 +81,35 @@ func (d *decider) decide(in input) (eff effects) {
 		}
 	}()
 	if f := s.read(); f != nil {
-		return s.die(*f)
+		return s.end(*f)
 	}
 	first, err := s.firstOutcome()
 	if err != nil {
-		return s.die(failure{reason: ReasonFailed, detail: err.Error()})
+		return s.end(failure{reason: ReasonFailed, detail: err.Error(), cause: err})
 	}
 	if first != nil {
 		return s.repeat(first)
 	}
 	eff, err = s.run()
 	if err != nil {
-		return s.die(failure{reason: ReasonFailed, detail: err.Error()})
+		return s.end(failure{reason: ReasonFailed, detail: err.Error(), cause: err})
 	}
 	return eff
+}
+
+// end sets the command aside, unless the registry could not be asked: then the
+// record is as good as any, and is tried again when the registry answers.
+func (s *step) end(f failure) effects {
+	if f.passes() {
+		return effects{retry: f.cause}
+	}
+	return s.die(f)
 }
 
 // read decodes metadata, command and state.
 func (s *step) read() *failure {
 	undecodable := func(what string, err error) *failure {
-		return &failure{reason: ReasonUndecodable, detail: fmt.Sprintf("%s: %v", what, err)}
+		return &failure{reason: ReasonUndecodable, detail: fmt.Sprintf("%s: %v", what, err), cause: err}
 	}
 	meta := s.in.header(MetaHeader)
 	if meta == nil {
@@ -131,7 +141,7 @@ func (s *step) read() *failure {
 	s.version = s.record.envelope.Version
 	if int(s.record.envelope.Fold) != s.aggregate.Fold() {
 		if err := s.refold(); err != nil {
-			return &failure{reason: ReasonFailed, detail: err.Error()}
+			return &failure{reason: ReasonFailed, detail: err.Error(), cause: err}
 		}
 	}
 	return nil

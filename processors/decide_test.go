@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nexusblueprint/nexus/internal/eventid"
+	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/schemas/avro/retail"
@@ -331,6 +332,22 @@ func TestDecide_an_event_without_a_registered_schema_is_not_produced(t *testing.
 	if eff.dead == nil || !strings.Contains(eff.dead.detail, "not registered") {
 		t.Errorf("dead letter %+v", eff.dead)
 	}
+}
+
+func TestDecide_a_registry_that_does_not_answer_is_no_fault_of_the_record(t *testing.T) {
+	b := newBench(t)
+	b.decider.framer = deafRegistry{&b.framer}
+	eff := b.send(adjust("mug", 1, "r"), id("c"))
+	if eff.retry == nil || eff.dead != nil || eff.outcome != nil {
+		t.Errorf("effects %+v: the command must be tried again", eff)
+	}
+}
+
+// deafRegistry knows no schema of a command and cannot ask.
+type deafRegistry struct{ Framer }
+
+func (deafRegistry) DecodeNew([]byte) (avro.Record, error) {
+	return nil, fmt.Errorf("asking for schema 7: %w", serde.ErrRegistry)
 }
 
 func TestDecide_a_panic_of_the_domain_is_set_aside_with_its_stack(t *testing.T) {

@@ -59,7 +59,7 @@ func (p *projectionProcessor) onEvent(ctx goka.Context, msg any) {
 		table, f = p.fold(src.key, stored, own.record, own.at)
 	}
 	if f != nil { // nothing was emitted yet: a failed event changes no document
-		setAside(ctx, p.framer, p.deadLetters, p.clock, p.logger, &src, *f)
+		p.setAside(ctx, &src, f)
 		return
 	}
 	for _, l := range loops {
@@ -80,10 +80,19 @@ func (p *projectionProcessor) onChange(ctx goka.Context, msg any) {
 		table, f = p.fold(src.key, stored, change.record, change.at)
 	}
 	if f != nil {
-		setAside(ctx, p.framer, p.deadLetters, p.clock, p.logger, &src, *f)
+		p.setAside(ctx, &src, f)
 		return
 	}
 	ctx.SetValue(table)
+}
+
+// setAside ends a record that cannot be handled; one that merely cannot be
+// handled now is tried again after a pause.
+func (p *projectionProcessor) setAside(ctx goka.Context, src *source, f *failure) {
+	if f.passes() {
+		ctx.Fail(f.cause)
+	}
+	setAside(ctx, p.framer, p.deadLetters, p.clock, p.logger, src, *f)
 }
 
 // keyed is a change with the recorded time of its event.
@@ -98,7 +107,7 @@ func (p *projectionProcessor) split(src *source) (loops []loopback, own *keyed, 
 	defer caught(&f)
 	rec, err := p.framer.DecodeNew(src.value)
 	if err != nil {
-		return nil, nil, &failure{reason: ReasonUndecodable, detail: "event: " + err.Error()}
+		return nil, nil, &failure{reason: ReasonUndecodable, detail: "event: " + err.Error(), cause: err}
 	}
 	changes := p.p.Split(rec)
 	if len(changes) == 0 {
@@ -106,11 +115,11 @@ func (p *projectionProcessor) split(src *source) (loops []loopback, own *keyed, 
 	}
 	var meta platform.Metadata
 	if err := p.framer.Decode(src.header(MetaHeader), &meta); err != nil {
-		return nil, nil, &failure{reason: ReasonUndecodable, detail: "header " + MetaHeader + ": " + err.Error()}
+		return nil, nil, &failure{reason: ReasonUndecodable, detail: "header " + MetaHeader + ": " + err.Error(), cause: err}
 	}
 	header, err := p.framer.Append(nil, &platform.ChangeMetadata{EventID: meta.EventID, At: meta.At})
 	if err != nil {
-		return nil, nil, &failure{reason: ReasonFailed, detail: err.Error()}
+		return nil, nil, &failure{reason: ReasonFailed, detail: err.Error(), cause: err}
 	}
 	for _, c := range changes {
 		switch {
@@ -125,7 +134,7 @@ func (p *projectionProcessor) split(src *source) (loops []loopback, own *keyed, 
 		}
 		value, err := p.framer.Append(nil, c.Record)
 		if err != nil {
-			return nil, nil, &failure{reason: ReasonFailed, detail: err.Error()}
+			return nil, nil, &failure{reason: ReasonFailed, detail: err.Error(), cause: err}
 		}
 		loops = append(loops, loopback{key: c.Key, meta: header, value: value})
 	}
@@ -136,11 +145,11 @@ func (p *projectionProcessor) split(src *source) (loops []loopback, own *keyed, 
 func (p *projectionProcessor) change(src *source) (c keyed, f *failure) {
 	rec, err := p.framer.DecodeNew(src.value)
 	if err != nil {
-		return c, &failure{reason: ReasonUndecodable, detail: "change: " + err.Error()}
+		return c, &failure{reason: ReasonUndecodable, detail: "change: " + err.Error(), cause: err}
 	}
 	var meta platform.ChangeMetadata
 	if err := p.framer.Decode(src.header(MetaHeader), &meta); err != nil {
-		return c, &failure{reason: ReasonUndecodable, detail: "header " + MetaHeader + ": " + err.Error()}
+		return c, &failure{reason: ReasonUndecodable, detail: "header " + MetaHeader + ": " + err.Error(), cause: err}
 	}
 	return keyed{record: rec, at: meta.At}, nil
 }
@@ -151,7 +160,7 @@ func (p *projectionProcessor) fold(key string, stored []byte, change domain.Reco
 	doc := documentRecord{name: p.p.Table, value: p.p.NewDocument()}
 	if stored != nil {
 		if err := p.framer.Decode(stored, &doc); err != nil {
-			return nil, &failure{reason: ReasonUndecodable, detail: "document: " + err.Error()}
+			return nil, &failure{reason: ReasonUndecodable, detail: "document: " + err.Error(), cause: err}
 		}
 	}
 	if p.p.NewChange(change.AvroName()) == nil {
@@ -162,7 +171,7 @@ func (p *projectionProcessor) fold(key string, stored []byte, change domain.Reco
 	doc.envelope.At = max(doc.envelope.At, at)
 	table, err := p.framer.Append(make([]byte, 0, len(stored)+64), &doc)
 	if err != nil {
-		return nil, &failure{reason: ReasonFailed, detail: err.Error()}
+		return nil, &failure{reason: ReasonFailed, detail: err.Error(), cause: err}
 	}
 	if err := p.checkState(key, len(table)); err != nil {
 		return nil, &failure{reason: ReasonFailed, detail: "the document would grow too large: " + err.Error()}

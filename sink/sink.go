@@ -24,6 +24,7 @@ import (
 
 	"github.com/nexusblueprint/nexus/internal/clock"
 	"github.com/nexusblueprint/nexus/internal/readmodel"
+	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/topology"
@@ -215,7 +216,10 @@ func (m *mirror) round(ctx context.Context, cl *kgo.Client) error {
 	if err != nil || len(records) == 0 {
 		return err
 	}
-	docs, latest := m.documents(ctx, records)
+	docs, latest, err := m.documents(ctx, records)
+	if err != nil {
+		return err
+	}
 	if err := m.write(ctx, docs); err != nil {
 		return err
 	}
@@ -261,8 +265,9 @@ func fetchError(ctx context.Context, fetches kgo.Fetches) error {
 	return ctx.Err()
 }
 
-// documents keeps the last record of each key and of each partition.
-func (m *mirror) documents(ctx context.Context, records []*kgo.Record) (docs []pending, latest []*kgo.Record) {
+// documents keeps the last record of each key and of each partition. It fails
+// where a record cannot be read now, through no fault of its own.
+func (m *mirror) documents(ctx context.Context, records []*kgo.Record) (docs []pending, latest []*kgo.Record, err error) {
 	last := make(map[string]*kgo.Record, len(records))
 	ends := map[int32]*kgo.Record{}
 	for _, r := range records {
@@ -275,6 +280,9 @@ func (m *mirror) documents(ctx context.Context, records []*kgo.Record) (docs []p
 			continue
 		}
 		doc, err := m.document(r)
+		if errors.Is(err, serde.ErrRegistry) {
+			return nil, nil, fmt.Errorf("reading %s/%d/%d: %w", r.Topic, r.Partition, r.Offset, err)
+		}
 		if err != nil {
 			m.dead.set(ctx, m, r, "undecodable", err)
 			continue
@@ -284,7 +292,7 @@ func (m *mirror) documents(ctx context.Context, records []*kgo.Record) (docs []p
 	for _, r := range ends {
 		latest = append(latest, r)
 	}
-	return docs, latest
+	return docs, latest, nil
 }
 
 // pending is a document on its way, with the record it comes from.
