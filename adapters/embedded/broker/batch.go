@@ -55,30 +55,45 @@ func readHeader(raw []byte) batch {
 	}
 }
 
-// firstBatch reads the batch at the head of raw, whole and with its checksum right.
-func firstBatch(raw []byte) (batch, error) {
+// firstBatch reads the batch at the head of raw, if it is whole.
+func firstBatch(raw []byte) (b batch, ok bool) {
 	if len(raw) < batchHeaderBytes {
-		return batch{}, errTorn
+		return b, false
 	}
 	size := 12 + int64(binary.BigEndian.Uint32(raw[8:]))
 	if size < batchHeaderBytes || size > int64(len(raw)) {
-		return batch{}, errTorn
+		return b, false
 	}
-	b := readHeader(raw[:size])
-	if raw[16] != 2 || b.lastDelta < 0 || crc32.Checksum(b.raw[21:], castagnoli) != binary.BigEndian.Uint32(raw[17:]) {
-		return batch{}, errTorn
-	}
-	return b, nil
+	b = readHeader(raw[:size])
+	return b, raw[16] == 2 && b.lastDelta >= 0
 }
 
-// eachBatch calls fn for every whole batch, which it may not keep, and returns how many bytes they take.
+// sound tells whether the batch is what was written, by its checksum.
+func (b *batch) sound() bool {
+	return crc32.Checksum(b.raw[21:], castagnoli) == binary.BigEndian.Uint32(b.raw[17:])
+}
+
+// eachBatch calls fn for every batch that is whole and sound, which it may not keep, and returns how many bytes they
+// take. What is behind the first that is not, is left out.
 func eachBatch(raw []byte, fn func(pos int64, b *batch) error) (int64, error) {
+	return walk(raw, true, fn)
+}
+
+// eachKnownBatch is eachBatch over bytes that were verified just before.
+func eachKnownBatch(raw []byte, fn func(pos int64, b *batch) error) error {
+	if n, err := walk(raw, false, fn); err != nil || n < int64(len(raw)) {
+		return errors.Join(err, errTorn)
+	}
+	return nil
+}
+
+func walk(raw []byte, verify bool, fn func(pos int64, b *batch) error) (int64, error) {
 	pos := int64(0)
 	var b batch
-	var err error
+	var ok bool
 	for int(pos) < len(raw) {
-		if b, err = firstBatch(raw[pos:]); err != nil {
-			return pos, nil //nolint:nilerr // the caller sees that bytes are left
+		if b, ok = firstBatch(raw[pos:]); !ok || verify && !b.sound() {
+			return pos, nil
 		}
 		if err := fn(pos, &b); err != nil {
 			return pos, err

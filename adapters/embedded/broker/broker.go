@@ -125,10 +125,9 @@ func (b *Broker) listen(ctx context.Context) error {
 	return nil
 }
 
-// prepare repairs and compacts the folder and removes what kfake would believe though it ends with a process: the
-// members of groups, transactions in progress, users, rights and settings, which all come with this Config.
+// prepare settles the folder and removes what kfake would believe though it ends with a process: the members of groups,
+// transactions in progress, users, rights and settings, which all come with this Config.
 func (b *Broker) prepare() error {
-	began := time.Now()
 	_, err := os.Stat(b.path("CLEAN"))
 	b.report.Clean = err == nil
 	if err := finishSwaps(b.cfg.Dir); err != nil {
@@ -137,15 +136,9 @@ func (b *Broker) prepare() error {
 	if b.slot, err = openSlot(b.path("txn-decision"), b.cfg.Sync); err != nil {
 		return err
 	}
-	r := &repair{cfg: b.cfg, slot: b.slot, report: &b.report}
-	if err := r.run(); err != nil {
+	if err := b.settle(&b.report); err != nil {
 		return err
 	}
-	b.report.RepairTime = time.Since(began)
-	if err := b.compact(r.parts); err != nil {
-		return err
-	}
-	b.report.CompactTime = time.Since(began) - b.report.RepairTime
 	forget := []string{"session_state.json", "sasl.json", "acls.json", "broker_configs.json"}
 	if !b.report.Clean { // of the stop before the crash: sequence numbers of then would be refused or taken twice
 		forget = append(forget, "seq_windows.json")
@@ -155,6 +148,22 @@ func (b *Broker) prepare() error {
 			return fmt.Errorf("preparing the data folder: %w", err)
 		}
 	}
+	return nil
+}
+
+// settle repairs and compacts the folder while no kfake has it open: at a start, and at the end of a stop, so that the
+// start after it finds nothing to do.
+func (b *Broker) settle(report *Report) error {
+	began := time.Now()
+	r := &repair{cfg: b.cfg, slot: b.slot, report: report}
+	if err := r.run(); err != nil {
+		return err
+	}
+	report.RepairTime = time.Since(began)
+	if err := b.compact(r.parts, &report.Compacted); err != nil {
+		return err
+	}
+	report.CompactTime = time.Since(began) - report.RepairTime
 	return nil
 }
 
@@ -272,7 +281,7 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// Close stops serving and saves. End the clients first: a transaction still open is aborted at the next start. A
+// Close stops serving, aborts what is open, and compacts, so that the next start is quick. End the clients first. A
 // second call waits for the first and returns its result; a context that ends does not stop it.
 func (b *Broker) Close(ctx context.Context) error {
 	b.close.Do(func() {
@@ -292,12 +301,17 @@ func (b *Broker) Close(ctx context.Context) error {
 
 func (b *Broker) shutdown() error {
 	b.cluster.Close()
-	var err error
-	if b.hooks.broken.Load() == nil {
-		err = errors.Join(removeIfThere(b.path("session_state.json")), removeIfThere(b.path("sasl.json")),
-			writeFile(b.path("CLEAN"), nil, b.cfg.Sync))
+	defer b.release()
+	if b.hooks.broken.Load() != nil {
+		return nil // the next start repairs, when the disk is well
 	}
-	b.release()
+	err := b.settle(&Report{})
+	for _, name := range []string{"session_state.json", "sasl.json"} {
+		err = errors.Join(err, removeIfThere(b.path(name)))
+	}
+	if err == nil {
+		err = writeFile(b.path("CLEAN"), nil, b.cfg.Sync)
+	}
 	if err != nil {
 		return fmt.Errorf("closing the embedded broker: %w", err)
 	}

@@ -10,10 +10,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -37,6 +39,10 @@ func child(raw string) {
 	var o order
 	if err := json.Unmarshal([]byte(raw), &o); err != nil {
 		fatal(err)
+	}
+	if strings.HasPrefix(o.Mode, "open-") {
+		openAndReport(o)
+		return
 	}
 	rng := rand.New(rand.NewPCG(o.Seed, 1))
 	runtime.GOMAXPROCS(4) // one spins
@@ -74,6 +80,54 @@ func killSelf() {
 		fatal(err)
 	}
 	select {}
+}
+
+// opened is what a process that only opens a folder tells of it.
+type opened struct {
+	Report    Report
+	Took      time.Duration
+	CPU       time.Duration
+	PeakKB    int64 // resident memory at most
+	HeapBytes uint64
+}
+
+func openAndReport(o order) {
+	began := time.Now()
+	var m opened
+	if o.Mode == "open-raw" {
+		if _, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.DataDir(o.Dir)); err != nil {
+			fatal(err)
+		}
+	} else {
+		b, err := Open(context.Background(), Config{Dir: o.Dir})
+		if err != nil {
+			fatal(err)
+		}
+		m.Report = b.Report()
+	}
+	m.Took = time.Since(began)
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		fatal(err)
+	}
+	m.CPU = time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		_, _ = fmt.Sscanf(line, "VmHWM: %d kB", &m.PeakKB)
+	}
+	runtime.GC()
+	var ms runtime.MemStats
+	runtime.ReadMemStats(&ms)
+	m.HeapBytes = ms.HeapAlloc
+	raw, err := json.Marshal(m)
+	if err != nil {
+		fatal(err)
+	}
+	fmt.Printf("opened %s\n", raw)
+	killSelf()
 }
 
 // mortal kills the process when the broker logs an error: it does in the very step in which a write fails.

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A start rewrites what makes starts slow. kfake spends some 0.7 µs and holds 72 bytes of memory for every batch, and
+// A stop, and a start after a kill, rewrite what makes starts slow. kfake spends some 0.7 µs and holds 72 bytes of memory for every batch, and
 // a commit every few milliseconds makes a batch and a marker of nearly every record. So runs of small batches are merged
 // into large ones (same records, same offsets), markers and aborted records go, and compacted topics keep the latest
 // value of each key. Nothing is open at that point, and no reader is there: both are what makes it safe.
@@ -17,7 +17,7 @@ import (
 // smallBatchBytes: a segment whose batches are smaller on average is worth merging.
 const smallBatchBytes = 2 << 10
 
-// CompactReport says what a start has rewritten.
+// CompactReport says what was rewritten.
 type CompactReport struct {
 	Partitions    int
 	BytesBefore   int64
@@ -37,7 +37,7 @@ type rewritePlan struct {
 }
 
 // compact rewrites the partitions that gain most, up to a bound of bytes and of free disk.
-func (b *Broker) compact(parts []*scanned) error {
+func (b *Broker) compact(parts []*scanned, r *CompactReport) error {
 	plans := b.choose(parts)
 	var mu sync.Mutex
 	return inParallel(b.cfg.tune.workers, len(plans), func(i int) error {
@@ -49,7 +49,6 @@ func (b *Broker) compact(parts []*scanned) error {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		r := &b.report.Compacted
 		r.Partitions++
 		r.BytesBefore += before
 		r.BatchesBefore += batches

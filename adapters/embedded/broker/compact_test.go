@@ -58,15 +58,8 @@ func history(t *testing.T, b *Broker, rng *rand.Rand, topic string, partitions i
 	}
 }
 
-func seeded(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
-
 func TestCompact_MergesBatches(t *testing.T) {
-	rng := seeded(t)
+	rng, _ := seeded(t)
 	dir := t.TempDir()
 	b := openBroker(t, Config{Dir: dir})
 	b.createTopic(t, "events", 3, nil)
@@ -90,7 +83,7 @@ func TestCompact_MergesBatches(t *testing.T) {
 }
 
 func TestCompact_KeepsTheLatestOfEachKey(t *testing.T) {
-	rng := seeded(t)
+	rng, _ := seeded(t)
 	dir := t.TempDir()
 	now := time.Now()
 	clock := func() time.Time { return now }
@@ -137,7 +130,7 @@ func latest(rs []*kgo.Record, dropDeleted bool) map[string]string {
 
 // A kill may come at any step of a repair or compaction: each leaves the old or the new, and the next start finishes.
 func TestCompact_KilledAtEveryStep(t *testing.T) {
-	rng := seeded(t)
+	rng, _ := seeded(t)
 	dir := t.TempDir()
 	b := openBroker(t, Config{Dir: dir})
 	b.createTopic(t, "events", 2, nil)
@@ -213,7 +206,8 @@ func TestCompact_LeavesTheDiskItsReserve(t *testing.T) {
 	dir := t.TempDir()
 	b := openBroker(t, Config{Dir: dir})
 	b.createTopic(t, "events", 1, nil)
-	history(t, b, seeded(t), "events", 1, 20)
+	rng, _ := seeded(t)
+	history(t, b, rng, "events", 1, 20)
 	closeBroker(t, b)
 	b = openBroker(t, Config{Dir: dir, tune: eager, MinFreeBytes: 1 << 20, freeBytes: func(string) (int64, error) { return 1<<20 + 100, nil }})
 	if r := b.Report().Compacted; r.Partitions != 0 {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strings"
@@ -26,9 +25,7 @@ func TestKill(t *testing.T) {
 	if os.Getenv("NEXUS_SOAK") != "" {
 		rounds *= 10
 	}
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng, seed := seeded(t)
 	dir := t.TempDir()
 	prepareKill(t, dir)
 	var seen kills
@@ -64,7 +61,7 @@ type kills struct {
 
 func prepareKill(t *testing.T, dir string) {
 	t.Helper()
-	b := openBroker(t, Config{Dir: dir})
+	b := openBroker(t, Config{Dir: dir, tune: narrow})
 	for _, name := range []string{"in", "a", "b"} {
 		b.createTopic(t, name, killParts, nil)
 	}

@@ -24,7 +24,7 @@ func (b *Broker) rewrite(p rewritePlan) (rewritten, error) {
 	if err := sw.begin(); err != nil {
 		return rewritten{}, err
 	}
-	w := &segmentWriter{dir: sw.building(), batchBytes: p.tune.batchBytes}
+	w := &segmentWriter{dir: sw.building(), batchBytes: p.tune.batchBytes, buf: make([]byte, 0, min(p.mergedBytes(), segmentBytes)+int64(p.tune.batchBytes))}
 	defer w.abandon()
 	if err := p.copyInto(w, b.cfg.Now().UnixMilli()); err != nil {
 		return rewritten{}, err
@@ -92,7 +92,7 @@ func (p rewritePlan) copyInto(w *segmentWriter, nowMillis int64) error {
 		}
 		// The last batch of all stays as it is: kfake takes the end of the log from it.
 		last := i == len(p.segs)-1
-		if _, err := eachBatch(raw, func(pos int64, b *batch) error {
+		if err := eachKnownBatch(raw, func(pos int64, b *batch) error {
 			if last && pos+int64(len(b.raw)) == int64(len(raw)) {
 				return w.raw(b)
 			}
@@ -136,7 +136,7 @@ func (f *filter) collectKeys(buf *[]byte) error {
 		if err != nil {
 			return err
 		}
-		_, err = eachBatch(raw, func(_ int64, b *batch) error {
+		err = eachKnownBatch(raw, func(_ int64, b *batch) error {
 			if f.dropped(b) {
 				return nil
 			}
@@ -173,20 +173,21 @@ func (f *filter) pass(b *batch, w *segmentWriter) error {
 
 var decompressor = kgo.DefaultDecompressor()
 
+// eachRecord calls fn for every record of a batch, which it may not keep.
 func eachRecord(b *batch, fn func(r *logRecord) error) error {
 	body, err := decompressor.Decompress(b.body(), kgo.CompressionCodecType(b.attrs&attrCodec)) //nolint:gosec // three bits
 	if err != nil {
 		return fmt.Errorf("decompressing the batch at offset %d: %w: %w", b.offset, err, ErrDamaged)
 	}
+	var r logRecord
 	for range b.records {
-		r, after, ok := nextRecord(body)
-		if !ok {
+		var ok bool
+		if r, body, ok = nextRecord(body); !ok {
 			return fmt.Errorf("reading the batch at offset %d: %w", b.offset, ErrDamaged)
 		}
 		if err := fn(&r); err != nil {
 			return err
 		}
-		body = after
 	}
 	return nil
 }

@@ -108,7 +108,7 @@ func (s *scanned) scanSegment(i int, buf *[]byte) error {
 
 func buildIndex(raw []byte, batches int64) []byte {
 	index := make([]byte, 0, batches*indexEntryBytes)
-	_, _ = eachBatch(raw, func(_ int64, b *batch) error {
+	_ = eachKnownBatch(raw, func(_ int64, b *batch) error { // whole and sound, as the scan has found
 		e := indexEntry(b.leaderEpoch, b.maxTime, b.inTxn())
 		index = append(index, e[:]...)
 		return nil
@@ -137,7 +137,7 @@ func tornTail(raw []byte) bool {
 		if raw[at+16] != 2 {
 			continue
 		}
-		if _, err := firstBatch(raw[at:]); err == nil {
+		if b, ok := firstBatch(raw[at:]); ok && b.sound() {
 			return false
 		}
 	}
