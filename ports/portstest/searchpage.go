@@ -20,6 +20,9 @@ func (t *searchTest) pages(q ports.Query, each func(ports.Page)) []string {
 		if len(page.Documents) > q.Limit {
 			t.Fatalf("%d documents on a page of %d", len(page.Documents), q.Limit)
 		}
+		if n > 0 && len(page.Documents) == 0 {
+			t.Errorf("%+v: page %d is empty: the one before was the last and did not say so", q, n)
+		}
 		if each != nil {
 			each(page)
 		}
@@ -27,7 +30,7 @@ func (t *searchTest) pages(q ports.Query, each func(ports.Page)) []string {
 			return ids
 		}
 		if len(page.Documents) == 0 || n > 10_000 {
-			t.Fatalf("page %d has %d documents and another page after it", n, len(page.Documents))
+			t.Fatalf("%+v: page %d has %d documents and another page after it", q, n, len(page.Documents))
 		}
 		q.Cursor = page.Next
 	}
@@ -217,6 +220,9 @@ func searchConcurrently(t *searchTest) {
 				page, err := t.store.Search(t.Context(), t.index, q)
 				if err != nil {
 					t.Errorf("reader %d: %v", r, err)
+				}
+				if page.Total != int64(len(page.Documents)) {
+					t.Errorf("reader %d: a page of %d documents, all there are, has total %d", r, len(page.Documents), page.Total)
 				}
 				for _, d := range page.Documents {
 					if d.Version < last[d.ID] {
