@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -40,9 +41,35 @@ type node struct {
 	t    *testing.T
 	data string
 	args []string
-	cmd  *exec.Cmd
-	log  bytes.Buffer
-	done chan error
+	// sample leaves the sample data to be loaded by the first start.
+	sample bool
+	cmd    *exec.Cmd
+	log    transcript
+	done   chan error
+}
+
+// transcript takes what a process prints while the test reads it.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *transcript) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *transcript) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func (b *transcript) Reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text.Reset()
 }
 
 func newNode(t *testing.T, args ...string) *node {
@@ -73,7 +100,10 @@ func (n *node) start() endpoints {
 // begin runs nexus dev.
 func (n *node) begin() {
 	n.t.Helper()
-	args := append([]string{"dev", "--data", n.data, "--listen", "127.0.0.1:0", "--bus-listen", "127.0.0.1:0", "--registry-listen", "127.0.0.1:0", "--no-sample", "-v"}, n.args...)
+	args := append([]string{"dev", "--data", n.data, "--listen", "127.0.0.1:0", "--bus-listen", "127.0.0.1:0", "--registry-listen", "127.0.0.1:0", "-v"}, n.args...)
+	if !n.sample {
+		args = append(args, "--no-sample")
+	}
 	n.cmd = exec.Command(binary, args...)
 	n.log.Reset()
 	n.cmd.Stdout, n.cmd.Stderr = &n.log, &n.log
@@ -104,6 +134,17 @@ func (n *node) ready() endpoints {
 	}
 	n.t.Fatalf("nexus dev is not ready after a minute:\n%s", tail(n.log.String()))
 	return endpoints{}
+}
+
+// loaded waits until the sample data is in.
+func (n *node) loaded() {
+	n.t.Helper()
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); wait(20 * time.Millisecond) {
+		if strings.Contains(n.log.String(), "\ntry\n") {
+			return
+		}
+	}
+	n.t.Fatalf("the sample data is not loaded after three minutes:\n%s", tail(n.log.String()))
 }
 
 // kill ends the process as a crash does.

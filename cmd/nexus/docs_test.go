@@ -1,0 +1,66 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
+
+// The HTTP reference is executed as written, top to bottom, on a new system
+// with the sample data; only the address is the test's own.
+func TestDocs_every_curl_of_the_reference_works(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Fatal("curl is needed to run the documentation as written: install it")
+	}
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "reference", "http.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newNode(t)
+	n.sample = true
+	e := n.start()
+	n.loaded()
+	blocks := shellBlock.FindAllStringSubmatch(string(text), -1)
+	if len(blocks) < 14 {
+		t.Fatalf("%d examples only", len(blocks))
+	}
+	for _, block := range blocks {
+		script := strings.ReplaceAll(block[1], "http://127.0.0.1:8080", e.API)
+		out, err := exec.Command("bash", "-euo", "pipefail", "-c", script).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s\n%v\n%s", block[1], err, tail(string(out)))
+			continue
+		}
+		judge(t, block[1], string(out))
+	}
+	n.stop()
+}
+
+// judge demands an answer that is no problem, apart from the line that shows
+// one.
+func judge(t *testing.T, example, out string) {
+	t.Helper()
+	if strings.Contains(example, "/metrics") {
+		if !strings.Contains(out, "nexus_outcomes_total") {
+			t.Errorf("%s\nno metrics: %s", example, tail(out))
+		}
+		return
+	}
+	for i, line := range strings.Split(strings.TrimSpace(out), "\n") {
+		var answer map[string]any
+		if err := json.Unmarshal([]byte(line), &answer); err != nil && !strings.Contains(example, "openapi") {
+			t.Errorf("%s\nanswers no JSON: %v\n%s", example, err, tail(out))
+			return
+		}
+		shown := strings.Contains(example, "--data-binary") && i == 1
+		if _, problem := answer["code"]; problem != shown {
+			t.Errorf("%s\nline %d: %s", example, i+1, tail(line))
+		}
+	}
+}
