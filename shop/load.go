@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nexusblueprint/nexus/shop/client"
@@ -136,6 +137,7 @@ type loader struct {
 	client   *client.Client
 	patience time.Duration
 	start    time.Time
+	read     atomic.Int64 // commands that the sources gave
 
 	mu         sync.Mutex // guards what is below
 	report     LoadReport
@@ -159,7 +161,7 @@ func (l *loader) run(ctx context.Context, sources []retailcsv.Source) error {
 			}
 		})
 	}
-	err := l.read(ctx, sources, batches)
+	err := l.cut(ctx, sources, batches)
 	close(batches)
 	senders.Wait()
 	if cause := context.Cause(ctx); cause != nil {
@@ -168,8 +170,8 @@ func (l *loader) run(ctx context.Context, sources []retailcsv.Source) error {
 	return err
 }
 
-// read cuts the commands of the sources into batches.
-func (l *loader) read(ctx context.Context, sources []retailcsv.Source, batches chan<- batch) error {
+// cut makes batches of the commands of the sources.
+func (l *loader) cut(ctx context.Context, sources []retailcsv.Source, batches chan<- batch) error {
 	var b batch
 	hand := func() error {
 		select {
@@ -187,6 +189,7 @@ func (l *loader) read(ctx context.Context, sources []retailcsv.Source, batches c
 		if err := b.add(command); err != nil {
 			return err
 		}
+		l.read.Add(1)
 		if b.full() {
 			if err := hand(); err != nil {
 				return err

@@ -150,8 +150,12 @@ func TestLoad_FaultsOnTheWayChangeNothing(t *testing.T) {
 	}
 	s := newServer(t)
 	s.behind = 4
-	s.before = func(n int, w http.ResponseWriter, _ *http.Request) bool {
+	refusedModels := false
+	s.before = func(n int, w http.ResponseWriter, r *http.Request) bool {
 		switch {
+		case r.URL.Path == "/api/queries" && !refusedModels:
+			refusedModels = true
+			problem(w, http.StatusTooManyRequests, "overloaded", "send this one again in a moment")
 		case n == 1:
 			problem(w, http.StatusServiceUnavailable, "unavailable", "starting")
 		case n == 2:

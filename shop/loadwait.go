@@ -53,9 +53,13 @@ func (l *loader) awaitReadModels(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, visibleMax, fmt.Errorf("they have not caught up within %s", visibleMax))
 	defer cancel()
-	models, err := l.client.Models(ctx)
-	if err != nil {
+	var models []string
+	err := l.patiently(ctx, func() (err error) {
+		models, err = l.client.Models(ctx)
 		return err
+	})
+	if err != nil {
+		return fmt.Errorf("listing them: %w", err)
 	}
 	failures := make([]error, len(models))
 	var waits sync.WaitGroup
@@ -68,23 +72,35 @@ func (l *loader) awaitReadModels(ctx context.Context) error {
 
 func (l *loader) awaitReadModel(ctx context.Context, model string) error {
 	query := url.Values{"limit": {"1"}, "position": {l.positions.String()}, "wait": {"30s"}}
-	for attempt := 0; ; attempt++ {
+	err := l.patiently(ctx, func() error {
 		_, err := client.List[json.RawMessage](ctx, l.client, model, query)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", model, err)
+	}
+	return nil
+}
+
+// patiently asks again while the answer is one that may pass.
+func (l *loader) patiently(ctx context.Context, ask func() error) error {
+	for attempt := 0; ; attempt++ {
+		err := ask()
 		if err == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("%s: %w", model, context.Cause(ctx))
+			return context.Cause(ctx)
 		}
 		var no *client.Problem
 		if errors.As(err, &no) {
 			if !passing(no.Status) {
-				return fmt.Errorf("%s: %w", model, err)
+				return err
 			}
 			l.heard() // it says that it is behind: only silence wears patience out
 		}
 		if err := l.pause(ctx, attempt, err); err != nil {
-			return fmt.Errorf("%s: %w", model, err)
+			return err
 		}
 	}
 }

@@ -15,7 +15,8 @@ import (
 )
 
 // progress shows how a load goes on: a bar on a terminal, else a line now and
-// then. It judges what is left by the bytes of the files that were read.
+// then. It judges what is left by the bytes read of the files and by the
+// commands read from them that are not answered yet.
 type progress struct {
 	out      io.Writer // nil: show nothing
 	terminal bool
@@ -103,19 +104,22 @@ func (p *progress) show() {
 	p.loader.mu.Lock()
 	report := p.loader.report
 	p.loader.mu.Unlock()
-	text := progressText(report, now().Sub(p.loader.start), p.fraction())
+	done := p.fraction(report.Commands())
+	text := progressText(report, now().Sub(p.loader.start), done)
 	if p.terminal {
-		p.printf("\r\x1b[K%s %s", bar(p.fraction()), text)
+		p.printf("\r\x1b[K%s %s", bar(done), text)
 	} else {
 		p.printf("%s\n", text)
 	}
 }
 
-func (p *progress) fraction() float64 {
-	if p.total == 0 {
+// fraction of the load that is done: 0 to 1, 0 while that is not known.
+func (p *progress) fraction(answered int) float64 {
+	read := p.loader.read.Load()
+	if p.total == 0 || read == 0 {
 		return 0
 	}
-	return min(1, float64(p.read.Load())/float64(p.total))
+	return min(1, float64(p.read.Load())/float64(p.total)*float64(answered)/float64(read))
 }
 
 func bar(fraction float64) string {

@@ -56,7 +56,7 @@ func realHistories(t testing.TB) [][]domain.Event {
 func TestProjections_DoNotDependOnTheOrderOfAggregates(t *testing.T) {
 	histories := realHistories(t)
 	for _, p := range []*domain.Projection{shop.Orders, shop.SalesByCountry, shop.SalesByMonth, shop.Products, shop.Customers, shop.TotalsModel} {
-		t.Run(p.Name(), func(t *testing.T) { domaintest.Shuffled(t, p, histories, 10) })
+		t.Run(p.Name(), func(t *testing.T) { domaintest.Shuffled(t, p, histories, 6) })
 	}
 }
 
