@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -131,6 +132,10 @@ func TestGuests_CannotForgeADecision(t *testing.T) {
 	init.TransactionalID, init.TransactionTimeoutMillis = kmsg.StringPtr("engine"), 1
 	if _, err := init.RequestWith(t.Context(), guest(t, b)); err == nil {
 		t.Error("a guest's InitProducerID was answered")
+	}
+	init.TransactionalID = kmsg.StringPtr(strings.Repeat("x", 2*peekBytes))
+	if _, err := init.RequestWith(t.Context(), guest(t, b)); err == nil {
+		t.Error("a guest's InitProducerID was answered, its id is longer than what the gate looks at")
 	}
 	if b.slot.full {
 		t.Error("a decision was written")

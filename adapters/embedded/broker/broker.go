@@ -56,8 +56,8 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 }
 
 func (b *Broker) start(ctx context.Context) (err error) {
-	began := time.Now()
-	defer func() { b.report.TotalTime = time.Since(began) }()
+	began := b.cfg.Now()
+	defer func() { b.report.TotalTime = b.cfg.Now().Sub(began) }()
 	if err := os.MkdirAll(filepath.Join(b.cfg.Dir, "partitions"), 0o700); err != nil {
 		return fmt.Errorf("creating the data folder: %w", err)
 	}
@@ -154,21 +154,21 @@ func (b *Broker) prepare() error {
 // settle repairs and compacts the folder while no kfake has it open: at a start, and at the end of a stop, so that the
 // start after it finds nothing to do.
 func (b *Broker) settle(report *Report) error {
-	began := time.Now()
+	began := b.cfg.Now()
 	r := &repair{cfg: b.cfg, slot: b.slot, report: report}
 	if err := r.run(); err != nil {
 		return err
 	}
-	report.RepairTime = time.Since(began)
+	report.RepairTime = b.cfg.Now().Sub(began)
 	if err := b.compact(r.parts, &report.Compacted); err != nil {
 		return err
 	}
-	report.CompactTime = time.Since(began) - report.RepairTime
+	report.CompactTime = b.cfg.Now().Sub(began) - report.RepairTime
 	return nil
 }
 
 func (b *Broker) openCluster() (err error) {
-	began := time.Now()
+	began := b.cfg.Now()
 	g := &gate{Listener: b.ln, open: make(chan struct{}), platform: b.cfg.Platform, log: b.cfg.Logger}
 	b.hooks = &hooks{cfg: b.cfg, slot: b.slot, txns: newOpenTxns(b.cfg.Now)}
 	opts := []kfake.Opt{
@@ -190,7 +190,7 @@ func (b *Broker) openCluster() (err error) {
 	b.hooks.cluster = b.cluster
 	b.hooks.register()
 	close(g.open)
-	b.report.OpenTime = time.Since(began)
+	b.report.OpenTime = b.cfg.Now().Sub(began)
 	return removeIfThere(b.path("sasl.json")) // kfake writes the password down
 }
 

@@ -124,10 +124,13 @@ func guestMustNot(key int16) bool {
 func inTransaction(body kbin.Reader, req kmsg.Request) bool {
 	switch kmsg.Key(req.Key()) {
 	case kmsg.Produce, kmsg.InitProducerID:
+		var id *string
 		if req.IsFlexible() {
-			return body.CompactNullableString() != nil
+			id = body.CompactNullableString()
+		} else {
+			id = body.NullableString()
 		}
-		return body.NullableString() != nil
+		return id != nil || !body.Ok() // longer than what was looked at
 	default:
 		return true
 	}
