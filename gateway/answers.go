@@ -14,7 +14,7 @@ import (
 func outcomeCode(out *platform.Outcome) (c code, refused bool) {
 	switch out.Kind {
 	case platform.OutcomeKindAccepted:
-		return 0, false
+		return codeCount, false
 	case platform.OutcomeKindRejected:
 		return codeRejected, true
 	case platform.OutcomeKindRefused:

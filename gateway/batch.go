@@ -144,7 +144,7 @@ func (b *batch) launch(parse *lineParser, raw []byte) (*ticket, *problem) {
 		}
 		line.id = id
 	}
-	o, no := kind.decode(line.command, line.id, line.expect, b.trace)
+	o, no := b.decode(kind, line.command, line.id, line.expect, b.trace)
 	if no != nil {
 		b.metrics.commands.failed(kind, no)
 		return nil, no

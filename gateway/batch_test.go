@@ -344,3 +344,18 @@ func TestBatch_with_a_client_that_leaves(t *testing.T) {
 		t.Errorf("left behind: %d permits, %d flights", r.lots.inside(), len(r.flights.flying))
 	}
 }
+
+// A defect of the domain's own code fails its line and nothing else.
+func TestBatch_with_a_validation_that_panics(t *testing.T) {
+	r := newRig(t)
+	broken := *r.kinds["PlaceOrder"]
+	broken.aggregate.Aggregate = nil
+	r.kinds["Broken"] = &broken
+	answers := r.batch(place("1"), `{"type":"Broken","id":"k","command":`+placeOrder+`}`, place("2"))
+	answers[0].is(201)
+	answers[1].is(500).says("code", "internal", "commandId", "k", "line", 2)
+	answers[2].is(201)
+	if !strings.Contains(r.logged.String(), "judging a command panicked") {
+		t.Error("the panic was not logged")
+	}
+}

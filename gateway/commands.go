@@ -76,7 +76,7 @@ func (g *Gateway) readCommand(c *gin.Context) (*commandKind, *order, *problem) {
 	if no != nil {
 		return kind, nil, no.of(id)
 	}
-	o, no := kind.decode(body, id, expect, traceparent(c.Request.Header))
+	o, no := g.decode(kind, body, id, expect, traceparent(c.Request.Header))
 	if no == nil {
 		o.fresh = c.Request.Header.Get(headerKey) == ""
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"runtime/debug"
 	"sync"
 
 	"github.com/nexusblueprint/nexus/domain"
@@ -28,7 +29,18 @@ func (g *Gateway) loadCommands() {
 }
 
 // decode turns a JSON body into an order that is right in itself, or says all
-// that is wrong with it.
+// that is wrong with it. A panic of the domain's code fails the command alone:
+// a batch has goroutines that no other guard covers.
+func (g *Gateway) decode(k *commandKind, body []byte, id string, expect expectation, trace *string) (o *order, no *problem) {
+	defer func() {
+		if p := recover(); p != nil {
+			g.log.Error("judging a command panicked", "command", k.full, "command_id", id, "panic", p, "stack", string(debug.Stack()))
+			o, no = nil, problemf(codeInternal, "the command met a defect of the server; it was logged").of(id)
+		}
+	}()
+	return k.decode(body, id, expect, trace)
+}
+
 func (k *commandKind) decode(body []byte, id string, expect expectation, trace *string) (*order, *problem) {
 	scratch := avroBuffers.Get().(*[]byte)
 	defer avroBuffers.Put(scratch)

@@ -133,7 +133,9 @@ func (t *ticket) take(out *platform.Outcome) (settled bool, no *problem) {
 		return false, nil
 	}
 	t.outcome = out
-	t.replayed = t.replayed || out.Repeated
+	if c, _ := outcomeCode(out); c != codeCommandIDReused {
+		t.replayed = t.replayed || out.Repeated
+	}
 	return true, nil
 }
 

@@ -23,7 +23,7 @@ func (d *description) queries() {
 		properties := schema{"items": list(document), "total": whole("How many documents match, on all pages."), "next": schema{"type": "string", "nullable": true, "description": "Cursor of the next page; null on the last."}}
 		d.add("get", "/api/queries/"+m.Name, operation{
 			id: "list-" + m.Name, tag: "queries", summary: m.Document.Doc(),
-			parameters: append(queryParameters(m.listParameters()), m.filterParameters()...),
+			parameters: append(queryParameters(m.parameters), m.filterParameters()...),
 			answers: map[int]schema{200: response("A page of documents.", "application/json",
 				object([]string{"items", "total", "next", "lag", "lagRecords", "position"}, withLag(properties)))},
 			problems: []code{codeInvalidParameter, codeOverloaded, codeUnavailable, codeBehind},

@@ -66,7 +66,7 @@ func TestCommand_repeated_before_the_view_knows(t *testing.T) {
 	r.do(http.MethodPost, placePath, placeOrder, "Idempotency-Key", "k").is(201)
 	r.Gateway.outcomes = forgetful{outcomes{r.world}}
 	r.do(http.MethodPost, placePath, placeOrder, "Idempotency-Key", "k").is(201).has("Idempotency-Replayed", "true")
-	r.do(http.MethodPost, placePath, strings.Replace(placeOrder, "2.55", "2.56", 1), "Idempotency-Key", "k").is(409).says("code", "command-id-reused")
+	r.do(http.MethodPost, placePath, strings.Replace(placeOrder, "2.55", "2.56", 1), "Idempotency-Key", "k").is(409).says("code", "command-id-reused").has("Idempotency-Replayed", "")
 }
 
 type noPositions struct{ *world }

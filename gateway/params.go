@@ -142,7 +142,7 @@ type listRequest struct {
 // documentRequest is a query for one document.
 type documentRequest struct{ waiting }
 
-// listParameters are the parameters of GET /api/queries/{name} besides filters.
+// listParameters makes the parameters of GET /api/queries/{name} besides filters.
 func (m *readModel) listParameters() []parameter[listRequest] {
 	return []parameter[listRequest]{
 		{
@@ -193,7 +193,7 @@ var documentParameters = []parameter[documentRequest]{
 // parseList judges the query string of a list query.
 func (m *readModel) parseList(query string) (*listRequest, *problem) {
 	r := &listRequest{waiting: waiting{wait: waitQueryDefault}, query: ports.Query{Limit: limitDefault}}
-	no := parseParameters(r, query, m.listParameters(), func(name, value string) (bool, error) {
+	no := parseParameters(r, query, m.parameters, func(name, value string) (bool, error) {
 		f, known, err := m.parseFilter(name, value)
 		if known && err == nil {
 			r.query.Filters = append(r.query.Filters, f)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -20,25 +21,39 @@ func (g *Gateway) getReadModels(c *gin.Context) {
 		fail(c, no)
 		return
 	}
-	ctx := c.Request.Context()
+	lags, no := g.lags(c.Request.Context())
+	if no != nil {
+		fail(c, no)
+		return
+	}
 	body := []byte(`{"items":[`)
 	for i, m := range g.models {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		lag, err := g.positions.Lag(ctx, m.projection)
-		if err != nil {
-			fail(c, g.unavailable("reading how far read models are", err))
-			return
-		}
-		count, err := g.search.Count(ctx, m.Index)
+		count, err := g.search.Count(c.Request.Context(), m.Index)
 		if err != nil {
 			fail(c, g.searchProblem(err))
 			return
 		}
-		body = appendLag(appendModel(body, m, count), lag)
+		body = appendLag(appendModel(body, m, count), lags[i])
 	}
 	answer(c, http.StatusOK, append(body, "]}"...))
+}
+
+// lags asks how far every read model is, all at once: they share one look at
+// the broker.
+func (g *Gateway) lags(ctx context.Context) ([]views.Lag, *problem) {
+	lags, errs := make([]views.Lag, len(g.models)), make([]error, len(g.models))
+	var asked sync.WaitGroup
+	for i, m := range g.models {
+		asked.Go(func() { lags[i], errs[i] = g.positions.Lag(ctx, m.projection) })
+	}
+	asked.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, g.unavailable("reading how far read models are", err)
+	}
+	return lags, nil
 }
 
 func appendModel(dst []byte, m *readModel, count int64) []byte {

@@ -13,6 +13,7 @@ type readModel struct {
 	projection topology.Projection
 	fields     []avro.Field // those that documents show
 	names      []string     // of the fields that queries filter and sort by
+	parameters []parameter[listRequest]
 }
 
 // loadReadModels prepares the topology's read models. Its schemas are there.
@@ -28,6 +29,7 @@ func (g *Gateway) loadReadModels() {
 		for _, f := range m.Spec.Fields {
 			m.names = append(m.names, f.Name)
 		}
+		m.parameters = m.listParameters()
 		g.models = append(g.models, m)
 		g.byName[m.Name] = m
 	}

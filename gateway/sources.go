@@ -16,7 +16,7 @@ type Emitter interface {
 	Send(ctx context.Context, t topology.Aggregate, id string, cmd domain.Command, meta *platform.CommandMetadata, done func(error))
 }
 
-// Outcomes hears how commands ended. FromView makes one.
+// Outcomes hears how commands ended, as *views.Outcomes does.
 type Outcomes interface {
 	// Expect announces interest in a command id before the command is sent.
 	Expect(commandID string) Expectation
@@ -31,13 +31,6 @@ type Expectation interface {
 	C() <-chan *platform.Outcome
 	Cancel()
 }
-
-// FromView makes the outcomes view a source of a gateway.
-func FromView(o *views.Outcomes) Outcomes { return outcomesView{o} }
-
-type outcomesView struct{ *views.Outcomes }
-
-func (v outcomesView) Expect(commandID string) Expectation { return v.Outcomes.Expect(commandID) }
 
 // States reads aggregates' live states. *views.States is one.
 type States interface {
