@@ -63,7 +63,7 @@ func NewAggregate[S any, P pointer[S]](name string, fold int, evolve func(S, Eve
 }
 
 // Handle declares a command: which aggregate it is for, what is wrong with it
-// in itself, and what happens. decide must be deterministic: times and ids
+// in itself (nil: nothing can be), and what happens. decide must be deterministic: times and ids
 // come in with the command. No events and no rejection means "accepted,
 // nothing changed".
 func Handle[S any, C any, PS pointer[S], PC pointer[C]](
@@ -76,9 +76,14 @@ func Handle[S any, C any, PS pointer[S], PC pointer[C]](
 		}
 		a.order = append(a.order, name)
 		a.handlers[name] = handler{
-			new:      func() Command { return PC(new(C)) },
-			id:       func(c Command) string { return id(c.(PC)) },
-			validate: func(c Command) []Fault { return validate(c.(PC)) },
+			new: func() Command { return PC(new(C)) },
+			id:  func(c Command) string { return id(c.(PC)) },
+			validate: func(c Command) []Fault {
+				if validate == nil {
+					return nil
+				}
+				return validate(c.(PC))
+			},
 			decide: func(s Record, c Command) ([]Event, *Rejection) {
 				return decide(*(*S)(s.(PS)), c.(PC))
 			},
@@ -145,11 +150,7 @@ func (a *Aggregate) ID(c Command) string { return a.handlers[c.AvroName()].id(c)
 // faults of the id first, then the command's own.
 func (a *Aggregate) Validate(c Command) []Fault {
 	h := a.handlers[c.AvroName()]
-	faults := checkID(h.id(c))
-	if h.validate != nil {
-		faults = append(faults, h.validate(c)...)
-	}
-	return faults
+	return append(checkID(h.id(c)), h.validate(c)...)
 }
 
 // Decide returns the events the command causes in this state, or why not.
