@@ -26,16 +26,19 @@ func TestKill(t *testing.T) {
 		rounds *= 10
 	}
 	rng, seed := seeded(t)
-	dir := t.TempDir()
-	prepareKill(t, dir)
+	var dir string
 	var seen kills
 	for round := range rounds {
+		if round%40 == 0 { // before the inputs run out
+			dir = t.TempDir()
+			prepareKill(t, dir)
+		}
 		o := order{Dir: dir, Mode: []string{"limit", "endtxn", "produce", "limit", "start", "endtxn", "limit", "produce"}[round%8], Seed: rng.Uint64(), TxnID: "fixed"}
 		if round%3 > 0 {
 			o.TxnID = fmt.Sprint("fresh-", round)
 		}
 		runChild(t, o, &seen)
-		if round%15 == 14 || round == rounds-1 {
+		if round%40 == 19 || round%40 == 39 {
 			checkKill(t, dir, round+1)
 		}
 		if t.Failed() {
