@@ -1,9 +1,9 @@
 package check
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -29,13 +29,6 @@ type aggregate struct {
 	matched bool    // the fold was compared with the table at the table's version
 }
 
-// tabled is a record of a group table.
-type tabled struct {
-	envelope platform.Envelope
-	state    []byte // Avro
-	where    string
-}
-
 func (c *checker) aggregate(a topology.Aggregate, id string) *aggregate {
 	byID := c.aggregates[a.Name()]
 	if byID[id] == nil {
@@ -44,104 +37,98 @@ func (c *checker) aggregate(a topology.Aggregate, id string) *aggregate {
 	return byID[id]
 }
 
-// tables reads the group tables: the last record of each key.
-func (c *checker) tables(ctx context.Context) error {
-	c.aggregates = map[string]map[string]*aggregate{}
-	for _, a := range c.Topology.Aggregates {
-		c.aggregates[a.Name()] = map[string]*aggregate{}
-		ranges, err := logread.Committed(ctx, c.admin, c.Topology.Table(a))
-		if err != nil {
-			return err
-		}
-		if err := c.each(ctx, ranges, func(r *kgo.Record) error { c.tableRecord(a, r); return nil }); err != nil {
-			return fmt.Errorf("table of %s: %w", a.Name(), err)
-		}
-	}
-	return nil
-}
-
-func (c *checker) tableRecord(a topology.Aggregate, r *kgo.Record) {
-	where := fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset)
-	agg := c.aggregate(a, string(r.Key))
-	if r.Value == nil {
-		agg.table = nil
-		return
-	}
-	framed, err := c.Framer.Current(a.Table, r.Value)
-	if err != nil {
-		c.report.of("I4").violate("table record of %s %s at %s cannot be read: %v", a.Name(), r.Key, where, err)
-		return
-	}
-	t := &tabled{where: where}
-	reader := avro.NewReader(framed[frameBytes:])
-	t.envelope.ReadAvro(&reader)
-	if !reader.OK() {
-		c.report.of("I4").violate("table record of %s %s at %s: %v", a.Name(), r.Key, where, reader.Close(a.Table))
-		return
-	}
-	t.state = framed[len(framed)-reader.Rest():]
-	if agg.table != nil && t.envelope.Version < agg.table.envelope.Version {
-		c.report.of("I4").violate("table of %s %s goes back from version %d to %d at %s", a.Name(), r.Key, agg.table.envelope.Version, t.envelope.Version, where)
-	}
-	agg.table = t
-}
-
 // events reads the log up to a second cut, judges ids, versions and hashes, and
 // folds.
-func (c *checker) events(ctx context.Context) (err error) {
-	if c.second, err = logread.Committed(ctx, c.admin, c.eventTopics()...); err != nil {
+func (c *checker) events(ctx context.Context) error {
+	second, err := logread.Settled(ctx, c.admin, c.eventTopics()...)
+	if err != nil {
 		return err
 	}
-	c.eventIDs = map[avro.UUID]struct{}{}
-	for _, p := range c.Topology.Projections {
-		c.projections = append(c.projections, newProjection(c.Topology, p))
-	}
-	return c.read(ctx, c.second)
+	return c.readEvents(ctx, second)
 }
 
-func (c *checker) read(ctx context.Context, ranges map[logread.TopicPartition]logread.Range) error {
-	byTopic := map[string]topology.Aggregate{}
-	for _, a := range c.Topology.Aggregates {
-		byTopic[c.Topology.Events(a)] = a
+// readOn folds the events that came in since the last cut, in the order of their
+// time over all partitions: that is how they were most likely applied.
+func (c *checker) readOn(ctx context.Context) error {
+	now, err := logread.Committed(ctx, c.admin, c.eventTopics()...)
+	if err != nil {
+		return err
 	}
+	for tp, r := range now {
+		r.From = max(r.From, c.read[tp].To)
+		now[tp] = r
+	}
+	c.read = now
+	came := map[logread.TopicPartition][]*kgo.Record{}
+	err = c.each(ctx, now, func(r *kgo.Record) error {
+		tp := logread.TopicPartition{Topic: r.Topic, Partition: r.Partition}
+		came[tp] = append(came[tp], r)
+		return nil
+	})
+	for r := oldest(came); r != nil; r = oldest(came) {
+		c.event(c.byTopic[r.Topic], r)
+	}
+	return err
+}
+
+// oldest takes the oldest of the records that are first in their partition.
+func oldest(came map[logread.TopicPartition][]*kgo.Record) *kgo.Record {
+	var first *kgo.Record
+	for _, records := range came {
+		if len(records) > 0 && (first == nil || records[0].Timestamp.Before(first.Timestamp)) {
+			first = records[0]
+		}
+	}
+	if first != nil {
+		tp := logread.TopicPartition{Topic: first.Topic, Partition: first.Partition}
+		came[tp] = came[tp][1:]
+	}
+	return first
+}
+
+func (c *checker) readEvents(ctx context.Context, ranges map[logread.TopicPartition]logread.Range) error {
+	c.read = ranges
 	return c.each(ctx, ranges, func(r *kgo.Record) error {
-		c.event(byTopic[r.Topic], r)
+		c.event(c.byTopic[r.Topic], r)
 		return nil
 	})
 }
 
 func (c *checker) event(a topology.Aggregate, r *kgo.Record) {
-	where := fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset)
+	at := where(r)
 	ids, versions, chain := c.report.of("I2"), c.report.of("I3"), c.report.of("I9")
 	ids.Checked++
 	versions.Checked++
 	chain.Checked++
 	header, meta, err := c.metadata(r)
 	if err != nil {
-		versions.violate("event at %s: %v", where, err)
+		versions.unreadable(err, "metadata of the event at %s cannot be read: %v", at, err)
 		return
 	}
 	if _, twice := c.eventIDs[meta.EventID]; twice {
-		ids.violate("event id %s stands a second time at %s", meta.EventID, where)
+		ids.violate("event id %s stands a second time at %s", meta.EventID, at)
 	}
 	c.eventIDs[meta.EventID] = struct{}{}
 	if meta.AggregateID != string(r.Key) || meta.AggregateType != a.Name() {
-		versions.violate("event at %s is of %s %s, its topic and key say %s %s", where, meta.AggregateType, meta.AggregateID, a.Name(), r.Key)
+		versions.violate("event at %s is of %s %s, its topic and key say %s %s", at, meta.AggregateType, meta.AggregateID, a.Name(), r.Key)
 		return
+	}
+	if why, wrong := c.misplaced(r); wrong {
+		versions.violate("event of %s %s at %s: %s, where it stands it is in no order with the others", a.Name(), r.Key, at, why)
 	}
 	agg := c.aggregate(a, meta.AggregateID)
 	if meta.Version != agg.version+1 {
-		versions.violate("%s %s has version %d after %d at %s", a.Name(), r.Key, meta.Version, agg.version, where)
+		versions.violate("%s %s has version %d after %d at %s", a.Name(), r.Key, meta.Version, agg.version, at)
 	}
 	if meta.PreviousHash != agg.hash {
-		chain.violate("%s %s version %d at %s does not follow from the event before it: that one, or this one's metadata, was altered", a.Name(), r.Key, meta.Version, where)
+		chain.violate("%s %s version %d at %s does not follow from the event before it: that one, or this one's metadata, was altered", a.Name(), r.Key, meta.Version, at)
 	}
 	agg.hash = hashOf(header, r.Value)
 	agg.version, agg.at = meta.Version, meta.At
 	if r.Offset < c.first[logread.TopicPartition{Topic: r.Topic, Partition: r.Partition}].To {
 		agg.atCut = meta.Version
 	}
-	c.fold(a, agg, r, where)
+	c.fold(a, agg, r, at)
 }
 
 // metadata returns the header and what it says.
@@ -152,7 +139,7 @@ func (c *checker) metadata(r *kgo.Record) ([]byte, *platform.Metadata, error) {
 			return h.Value, meta, c.Framer.Decode(h.Value, meta)
 		}
 	}
-	return nil, nil, fmt.Errorf("it has no header %s", metaHeader)
+	return nil, nil, errors.New("there is no header " + metaHeader)
 }
 
 // hashOf is SHA-256 over metadata and payload without their framing.
@@ -166,57 +153,38 @@ func hashOf(header, value []byte) (sum platform.Sha256) {
 	return sum
 }
 
-func (c *checker) fold(a topology.Aggregate, agg *aggregate, r *kgo.Record, where string) {
+func (c *checker) fold(a topology.Aggregate, agg *aggregate, r *kgo.Record, at string) {
+	i := c.report.of("I4")
 	rec, err := c.Framer.DecodeNew(r.Value)
 	if err != nil {
-		c.report.of("I4").violate("event at %s cannot be read: %v", where, err)
+		i.unreadable(err, "event at %s cannot be read: %v", at, err)
 		return
 	}
 	if !a.RecordsEvent(rec.AvroName()) {
-		c.report.of("I4").violate("event at %s is %s, which %s does not record", where, rec.AvroName(), a.Name())
+		i.violate("event at %s is %s, which %s does not record", at, rec.AvroName(), a.Name())
 		return
 	}
-	a.Evolve(agg.state, rec)
+	if why := panics(func() { a.Evolve(agg.state, rec) }); why != "" {
+		i.violate("event at %s cannot be folded: Evolve of %s panics: %s", at, a.Name(), why)
+	}
 	for _, p := range c.projections {
-		p.apply(rec)
-	}
-	if agg.table != nil && agg.table.envelope.Version == agg.version && !agg.matched {
-		agg.matched = true
-		c.compare(a, agg, string(r.Key))
-	}
-}
-
-// compare judges a table record against the fold at its version.
-func (c *checker) compare(a topology.Aggregate, agg *aggregate, id string) {
-	i, t := c.report.of("I4"), agg.table
-	i.Checked++
-	if int(t.envelope.Fold) == a.Fold() && !bytes.Equal(agg.state.AppendAvro(nil), t.state) {
-		i.violate("table record of %s %s at %s differs from the fold of its %d events", a.Name(), id, t.where, agg.version)
-	}
-	if t.envelope.Hash != agg.hash {
-		c.report.of("I9").violate("table record of %s %s at %s has another hash than event %d", a.Name(), id, t.where, agg.version)
-	}
-	if t.envelope.At != agg.at {
-		i.violate("table record of %s %s at %s says %s, event %d was recorded at %s", a.Name(), id, t.where, t.envelope.At, agg.version, agg.at)
-	}
-}
-
-// settleTables judges what no event brought up: tables ahead of the log, behind
-// it, or without a record.
-func (c *checker) settleTables(context.Context) error {
-	i := c.report.of("I4")
-	for _, a := range c.Topology.Aggregates {
-		for id, agg := range c.aggregates[a.Name()] {
-			switch {
-			case agg.table == nil && agg.atCut > 0:
-				i.violate("%s %s has %d events but no table record", a.Name(), id, agg.atCut)
-			case agg.table == nil:
-			case agg.table.envelope.Version < agg.atCut:
-				i.violate("table record of %s %s at %s stands at version %d, the log is at %d", a.Name(), id, agg.table.where, agg.table.envelope.Version, agg.atCut)
-			case !agg.matched:
-				i.violate("table record of %s %s at %s stands at version %d, the log has only %d", a.Name(), id, agg.table.where, agg.table.envelope.Version, agg.version)
-			}
+		if why := panics(func() { p.apply(rec) }); why != "" {
+			c.report.of("I5").violate("event at %s cannot be folded: projection %s panics: %s", at, p.Name(), why)
 		}
 	}
-	return nil
+	if agg.table != nil && agg.table.envelope.Version == agg.version && !agg.matched {
+		c.compareTable(a, agg, string(r.Key))
+	}
+}
+
+// panics runs a user's pure function, which altered events may lead astray, and
+// says what it panicked with.
+func panics(f func()) (why string) {
+	defer func() {
+		if v := recover(); v != nil {
+			why = fmt.Sprint(v)
+		}
+	}()
+	f()
+	return ""
 }

@@ -3,9 +3,10 @@
 // with tables, read models and the search store. It shares no code with the
 // processors, sinks and views that it judges.
 //
-// It reads as of now while the system goes on: tables are read after the first
-// cut through the events and before the second, so that each record of a table
-// has a version that the log must contain.
+// It reads as of now while the system goes on. Tables are read after a first cut
+// through the events and before a second, so that each record of a table has a
+// version that the log must contain; read models are compared again and again,
+// until each document was found equal or stayed wrong while nothing changed it.
 package check
 
 import (
@@ -49,7 +50,17 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		return nil, fmt.Errorf("connecting to the broker: %w", err)
 	}
 	defer cl.Close()
-	c := &checker{Config: cfg, admin: kadm.NewClient(cl), report: newReport()}
+	c := &checker{
+		Config: cfg, admin: kadm.NewClient(cl), report: newReport(), partitioner: kgo.StickyKeyPartitioner(nil).ForTopic(""),
+		aggregates: map[string]map[string]*aggregate{}, eventIDs: map[avro.UUID]struct{}{}, byTopic: map[string]topology.Aggregate{},
+	}
+	for _, a := range cfg.Topology.Aggregates {
+		c.aggregates[a.Name()] = map[string]*aggregate{}
+		c.byTopic[cfg.Topology.Events(a)] = a
+	}
+	for _, p := range cfg.Topology.Projections {
+		c.projections = append(c.projections, newProjection(cfg.Topology, p))
+	}
 	for _, step := range []func(context.Context) error{c.commands, c.cut, c.tables, c.events, c.settleTables, c.readModels} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -61,13 +72,15 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 
 type checker struct {
 	Config
-	admin  *kadm.Client
-	report *Report
+	admin       *kadm.Client
+	report      *Report
+	partitioner kgo.TopicPartitioner
 
-	first, second map[logread.TopicPartition]logread.Range // the cuts through the event topics
-	aggregates    map[string]map[string]*aggregate         // by type, id
-	projections   []*projection
-	eventIDs      map[avro.UUID]struct{}
+	byTopic     map[string]topology.Aggregate            // by topic of events
+	first, read map[logread.TopicPartition]logread.Range // the first cut through the event topics, and how far they are read
+	aggregates  map[string]map[string]*aggregate         // by type, id
+	projections []*projection
+	eventIDs    map[avro.UUID]struct{}
 }
 
 func (c *checker) each(ctx context.Context, ranges map[logread.TopicPartition]logread.Range, f func(*kgo.Record) error) error {
@@ -80,6 +93,16 @@ func (c *checker) eventTopics() []string {
 		topics = append(topics, c.Topology.Events(a))
 	}
 	return topics
+}
+
+// misplaced says where a record belongs, if that is elsewhere. Every producer
+// uses Kafka's partitioner, so a key has one partition.
+func (c *checker) misplaced(r *kgo.Record) (string, bool) {
+	belongs := c.partitioner.Partition(&kgo.Record{Key: r.Key}, int(c.Topology.PartitionCount()))
+	if belongs == int(r.Partition) {
+		return "", false
+	}
+	return fmt.Sprintf("its key belongs to partition %d", belongs), true
 }
 
 // cut notes where the events end before any table is read.

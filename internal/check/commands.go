@@ -3,11 +3,17 @@ package check
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"math"
 
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/logread"
+	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/topology"
 )
@@ -18,6 +24,14 @@ const metaHeader = "nexus-meta"
 // outcome that is no longer known: it does not count against the first.
 const staleCode = "stale-command"
 
+// What the platform promises about repeated ids: every one is remembered for ten
+// minutes by log time, and a UUIDv7 that was minted more than nine minutes
+// before it was logged is not handled anew. Other ids may be, after that.
+const (
+	rememberedMillis = 10 * 60 * 1000
+	staleMillis      = 9 * 60 * 1000
+)
+
 // commandKey is a command id in 16 bytes: a million ids must fit into memory.
 type commandKey [16]byte
 
@@ -26,8 +40,22 @@ func keyOf(id string) commandKey {
 	return commandKey(sum[:16])
 }
 
-// answers are how often a command was answered: counted once, and at all.
-type answers struct{ counted, all uint8 }
+// command is how often one id was logged and answered.
+type command struct {
+	counted  avro.Millis // log time of the last outcome that counts
+	outcomes uint16      // of any kind
+	logged   uint16
+	handled  bool // there is an outcome that counts
+}
+
+// commandLog is the commands of one aggregate type.
+type commandLog struct {
+	a    topology.Aggregate
+	byID map[commandKey]command
+	// kept is, for each partition that has lost outcomes to retention, the log
+	// time up to which commands cannot be judged.
+	kept map[int32]avro.Millis
+}
 
 // commands judges I1: each command that its aggregate's group has taken, has
 // exactly one outcome that counts.
@@ -45,47 +73,82 @@ func (c *checker) commandsOf(ctx context.Context, a topology.Aggregate) error {
 	if err != nil {
 		return err
 	}
-	outcomes, err := logread.Committed(ctx, c.admin, c.Topology.Outcomes(a))
+	// Offsets and outcomes are one transaction, but become visible one by one.
+	outcomes, err := logread.Settled(ctx, c.admin, c.Topology.Outcomes(a))
 	if err != nil {
 		return err
 	}
-	byID := map[commandKey]answers{}
-	err = c.each(ctx, outcomes, func(r *kgo.Record) error {
-		var out platform.Outcome
-		if err := c.Framer.Decode(r.Value, &out); err != nil {
-			c.report.of("I1").violate("outcome at %s/%d/%d cannot be read: %v", r.Topic, r.Partition, r.Offset, err)
-			return nil
+	l := &commandLog{a: a, byID: map[commandKey]command{}, kept: map[int32]avro.Millis{}}
+	for tp, r := range outcomes {
+		if r.From > 0 {
+			l.kept[tp.Partition] = math.MaxInt64
 		}
-		if out.CommandID != string(r.Key) {
-			c.report.of("I1").violate("outcome at %s/%d/%d is of command %s, its key says %s", r.Topic, r.Partition, r.Offset, out.CommandID, r.Key)
-		}
-		k := keyOf(out.CommandID)
-		n := byID[k]
-		n.all = min(n.all+1, 255-1)
-		if !out.Repeated && out.Code != staleCode {
-			n.counted++
-			if n.counted == 2 {
-				c.report.of("I1").violate("command %s of %s %s has more than one outcome, the second at %s/%d/%d", out.CommandID, a.Name(), out.AggregateID, r.Topic, r.Partition, r.Offset)
-			}
-		}
-		byID[k] = n
-		return nil
-	})
-	if err != nil {
+	}
+	if err := c.each(ctx, outcomes, func(r *kgo.Record) error { c.outcome(l, r); return nil }); err != nil {
 		return err
 	}
-	return c.each(ctx, taken, func(r *kgo.Record) error {
-		id := c.commandID(r)
-		if id == "" {
-			return nil // it has no id to be answered under; it is among the dead letters
+	return c.each(ctx, taken, func(r *kgo.Record) error { c.command(l, r); return nil })
+}
+
+func (c *checker) outcome(l *commandLog, r *kgo.Record) {
+	i, at := c.report.of("I1"), where(r)
+	var out platform.Outcome
+	if err := c.Framer.Decode(r.Value, &out); err != nil {
+		i.unreadable(err, "outcome at %s cannot be read: %v", at, err)
+		return
+	}
+	if l.kept[r.Partition] == math.MaxInt64 {
+		l.kept[r.Partition] = out.At
+	}
+	if out.CommandID != string(r.Key) {
+		i.violate("outcome at %s is of command %s, its key says %s", at, out.CommandID, r.Key)
+	}
+	k := keyOf(out.CommandID)
+	n := l.byID[k]
+	n.outcomes = min(n.outcomes+1, math.MaxUint16-1)
+	if !out.Repeated && out.Code != staleCode && out.Kind != platform.OutcomeKindDead { // dead: nothing was changed
+		if n.handled && !mayComeAgain(out.CommandID, n.counted, out.At) {
+			i.violate("command %s of %s %s has more than one outcome, another one at %s", out.CommandID, l.a.Name(), out.AggregateID, at)
 		}
-		i := c.report.of("I1")
-		i.Checked++
-		if byID[keyOf(id)].all == 0 {
-			i.violate("command %s for %s %s at %s/%d/%d has no outcome, though the group is past it", id, a.Name(), r.Key, r.Topic, r.Partition, r.Offset)
-		}
-		return nil
-	})
+		n.handled, n.counted = true, out.At
+	}
+	l.byID[k] = n
+}
+
+// mayComeAgain says whether an id that was handled at one log time may be
+// handled anew at another.
+func mayComeAgain(id string, first, second avro.Millis) bool {
+	if second-first < rememberedMillis {
+		return false
+	}
+	u, err := uuid.Parse(id)
+	if err != nil || u.Version() != 7 {
+		return true
+	}
+	seconds, nanos := u.Time().UnixTime()
+	return int64(second)-seconds*1000-nanos/1_000_000 <= staleMillis
+}
+
+func (c *checker) command(l *commandLog, r *kgo.Record) {
+	id := c.commandID(r)
+	if id == "" {
+		return // it has no id to be answered under; it is among the dead letters
+	}
+	if lost, some := l.kept[r.Partition]; some && avro.MillisOf(r.Timestamp) <= lost {
+		return
+	}
+	i := c.report.of("I1")
+	i.Checked++
+	k := keyOf(id)
+	n := l.byID[k]
+	n.logged = min(n.logged+1, math.MaxUint16-1)
+	l.byID[k] = n
+	switch {
+	case n.outcomes == 0:
+		i.violate("command %s for %s %s at %s has no outcome, though the group is past it", id, l.a.Name(), r.Key, where(r))
+	case n.logged == n.outcomes+1:
+		i.violate("command %s for %s %s is logged %d times, the last at %s, and has only %d outcomes", id, l.a.Name(), r.Key, n.logged, where(r), n.outcomes)
+	}
 }
 
 // taken are the commands that the group has committed.
@@ -96,6 +159,9 @@ func (c *checker) taken(ctx context.Context, a topology.Aggregate) (map[logread.
 		return nil, err
 	}
 	committed, err := c.admin.FetchOffsets(ctx, c.Topology.Group(a))
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		committed, err = kadm.OffsetResponses{}, nil // it has taken none yet
+	}
 	if err != nil {
 		return nil, fmt.Errorf("offsets of group %s: %w", c.Topology.Group(a), err)
 	}
@@ -121,3 +187,5 @@ func (c *checker) commandID(r *kgo.Record) string {
 	}
 	return ""
 }
+
+func where(r *kgo.Record) string { return fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset) }

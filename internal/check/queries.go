@@ -3,10 +3,12 @@ package check
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // pageBytesMax bounds one page of answers: a thousand documents.
@@ -44,7 +46,44 @@ func (a API) Documents(ctx context.Context, readModel, position string, f func(d
 	}
 }
 
+// A server that is busy says so; it is asked again a few times.
+const (
+	attemptsMax  = 5
+	attemptPause = time.Second
+)
+
+// problem is how the server says no.
+type problem struct {
+	Status int    `json:"-"`
+	Code   string `json:"code"`
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+}
+
+func (p *problem) Error() string {
+	return fmt.Sprintf("the server answers %d %s: %s: %s", p.Status, p.Code, p.Title, p.Detail)
+}
+
+func (p *problem) passing() bool {
+	return p.Code == "unavailable" || p.Code == "overloaded" || p.Status == http.StatusTooManyRequests
+}
+
 func (a API) get(ctx context.Context, path string, into any) error {
+	for attempt := 1; ; attempt++ {
+		err := a.try(ctx, path, into)
+		var no *problem
+		if !errors.As(err, &no) || !no.passing() || attempt == attemptsMax {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(attemptPause):
+		}
+	}
+}
+
+func (a API) try(ctx context.Context, path string, into any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.URL+path, nil)
 	if err != nil {
 		return err
@@ -59,7 +98,12 @@ func (a API) get(ctx context.Context, path string, into any) error {
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the server answers %d: %s", resp.StatusCode, short(body))
+		no := &problem{}
+		if json.Unmarshal(body, no) != nil || no.Title == "" {
+			no.Title = short(body) // not the platform's answer: a proxy's, say
+		}
+		no.Status = resp.StatusCode
+		return no
 	}
 	return json.Unmarshal(body, into)
 }

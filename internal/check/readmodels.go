@@ -1,31 +1,40 @@
 package check
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/domain"
 	"github.com/nexusblueprint/nexus/internal/logread"
 	"github.com/nexusblueprint/nexus/schemas/avro"
-	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/topology"
 )
 
-// attemptsMax bounds how often a read model is compared anew because events
-// came in meanwhile.
-const attemptsMax = 5
+// roundsMax bounds how often a document is compared anew because events changed
+// it meanwhile.
+const roundsMax = 25
 
-// projection is a read model as the log tells it.
+// projection is a read model as the log tells it, and what is known of how it
+// stands in its table and in the search store.
 type projection struct {
 	topology.Projection
 	schema    *avro.Schema
 	documents map[string]*folded
+
+	rows map[string]row                   // of the table, as far as it is read
+	next map[logread.TopicPartition]int64 // where its reading goes on
+
+	touched map[string]bool     // documents that events changed since the last comparison began
+	open    map[place]bool      // not found equal yet; nil before the first comparison
+	surplus map[[32]byte]string // shown in every comparison so far, though the log does not fold to it: by hash
+	found   []difference        // by the last comparison
+	shown   map[[32]byte]string // what the last comparison found shown and not folded
+	passed  map[passage]bool    // what the documents in found became since
+	done    bool
 }
 
 type folded struct {
@@ -33,9 +42,31 @@ type folded struct {
 	version  int64
 }
 
+// place is a document in the table or in the search store.
+type place struct {
+	table bool
+	key   string
+}
+
+// passage is a state that a document went through: its hash, and its version
+// where that is known.
+type passage struct {
+	place
+	version int64
+	sum     [32]byte
+}
+
+// difference is something that the log does not account for.
+type difference struct {
+	place
+	text string
+	sure bool // wrong whatever came in meanwhile
+}
+
 func newProjection(t *topology.Topology, p topology.Projection) *projection {
 	return &projection{
 		Projection: p, schema: t.Schemas.Find(p.NewDocument().AvroName()).Schema(), documents: map[string]*folded{},
+		rows: map[string]row{}, next: map[logread.TopicPartition]int64{}, touched: map[string]bool{},
 	}
 }
 
@@ -48,166 +79,163 @@ func (p *projection) apply(e domain.Event) {
 		}
 		p.Apply(doc.document, change.Record)
 		doc.version++
+		p.touched[change.Key] = true
+		p.pass(change.Key, doc)
 	}
 }
 
 // readModels judges I5: tables and search store hold, for every read model, the
-// documents that the log folds to, no more and no fewer. While events come in,
-// it reads on and compares again.
+// documents that the log folds to, no more and no fewer.
+//
+// Each round compares a read model, which has reached the last cut and may be
+// beyond it, with the fold at that cut, and then reads on. A document that
+// differs although nothing has changed it between the two cuts is wrong. One
+// that was changed is right if the fold goes through just that state on its way
+// to the second cut; else it is compared again, because the events of several
+// partitions may have been applied in another order.
 func (c *checker) readModels(ctx context.Context) error {
 	i := c.report.of("I5")
-	for attempt := 1; ; attempt++ {
-		var wrong []string
-		i.Checked = 0
-		for _, p := range c.projections {
-			found, err := c.compareModel(ctx, p)
-			if err != nil {
+	for range roundsMax {
+		left := slices.DeleteFunc(slices.Clone(c.projections), func(p *projection) bool { return p.done })
+		if len(left) == 0 {
+			break
+		}
+		clearTouched(c.projections)
+		for _, p := range left {
+			if err := c.compareModel(ctx, p); err != nil {
+				if ctx.Err() != nil {
+					return err
+				}
 				i.unknown("read model %s could not be compared: %v", p.Name(), err)
+				p.done = true
 			}
-			wrong = append(wrong, found...)
+			p.watch()
 		}
-		if len(wrong) == 0 {
-			return nil
-		}
-		moved, err := c.readOn(ctx)
-		if err != nil {
+		if err := c.readOn(ctx); err != nil {
 			return err
 		}
-		if !moved {
-			for _, w := range wrong {
-				i.violate("%s", w)
-			}
-			return nil
+		for _, p := range left {
+			p.judge(i)
 		}
-		if attempt == attemptsMax {
-			i.unknown("events came in faster than they could be compared, %d times: check again when it is quieter", attemptsMax)
-			return nil
-		}
+	}
+	i.Checked = 0
+	for _, p := range c.projections {
+		i.Checked += int64(len(p.documents))
+		p.giveUp(i)
+	}
+	return nil
+}
+
+func clearTouched(all []*projection) {
+	for _, p := range all {
+		clear(p.touched)
 	}
 }
 
-// readOn folds the events that came in since the last cut.
-func (c *checker) readOn(ctx context.Context) (moved bool, err error) {
-	now, err := logread.Committed(ctx, c.admin, c.eventTopics()...)
-	if err != nil {
-		return false, err
+func (c *checker) compareModel(ctx context.Context, p *projection) error {
+	p.found, p.shown = nil, map[[32]byte]string{}
+	if err := c.compareSearch(ctx, p); err != nil { // it waits for the position, so the table is there, too
+		return err
 	}
-	for tp, r := range now {
-		r.From = c.second[tp].To
-		now[tp] = r
-		moved = moved || r.From < r.To
-	}
-	if !moved {
-		return false, nil
-	}
-	if err := c.read(ctx, now); err != nil {
-		return false, err
-	}
-	c.second = now
-	return true, nil
+	return c.compareRows(ctx, p)
 }
 
-func (c *checker) compareModel(ctx context.Context, p *projection) (wrong []string, err error) {
-	wrong, err = c.compareSearch(ctx, p) // it waits for the position, so the table is there, too
-	if err != nil {
-		return nil, err
+// differs notes a difference of a document that was not found equal before.
+func (p *projection) differs(d difference) {
+	if p.open == nil || p.open[d.place] {
+		p.found = append(p.found, d)
 	}
-	tables, err := c.compareTable(ctx, p)
-	return append(wrong, tables...), err
 }
 
-// position is the last event read of each partition that the projection reads.
-func (c *checker) position(p *projection) string {
-	var parts []string
-	for _, a := range c.Topology.Sources(p.Projection) {
-		for tp, r := range c.second {
-			if tp.Topic == c.Topology.Events(a) && r.To > 0 {
-				parts = append(parts, fmt.Sprintf("%s/%d/%d", tp.Topic, tp.Partition, r.To-1))
-			}
-		}
+// watch begins to note what becomes of the documents that differ.
+func (p *projection) watch() {
+	p.passed = map[passage]bool{}
+	for _, d := range p.found {
+		p.passed[passage{place: d.place}] = true
 	}
-	slices.Sort(parts)
-	return strings.Join(parts, ",")
 }
 
-// compareSearch compares what clients are shown, as sets of documents.
-func (c *checker) compareSearch(ctx context.Context, p *projection) (wrong []string, err error) {
-	expected := make(map[[32]byte]string, len(p.documents))
-	for key, doc := range p.documents {
-		shown, err := avro.ReadDocument(p.schema, doc.document.AppendAvro(nil))
-		if err != nil {
-			return nil, fmt.Errorf("document %s: %w", key, err)
-		}
-		expected[sha256.Sum256(shown.JSON)] = key
+// pass notes what a watched document became.
+func (p *projection) pass(key string, doc *folded) {
+	table, search := place{table: true, key: key}, place{key: key}
+	if !p.passed[passage{place: table}] && !p.passed[passage{place: search}] {
+		return
 	}
-	err = c.Queries.Documents(ctx, p.Name(), c.position(p), func(document []byte) error {
-		c.report.of("I5").Checked++
-		sum := sha256.Sum256(document)
-		if _, ok := expected[sum]; !ok {
-			wrong = append(wrong, fmt.Sprintf("read model %s shows a document that the log does not fold to, or shows it twice: %s", p.Name(), short(document)))
+	state := doc.document.AppendAvro(nil)
+	p.passed[passage{table, doc.version, sha256.Sum256(state)}] = true
+	if shown, err := avro.ReadDocument(p.schema, state); err == nil {
+		p.passed[passage{search, 0, sha256.Sum256(shown.JSON)}] = true
+	}
+}
+
+// wasPassed says whether what was found at a place is a state that the log went
+// through since the cut: then it is right, and only newer than the cut.
+func (p *projection) wasPassed(at place) bool {
+	if at.table {
+		got := p.rows[at.key]
+		return p.passed[passage{at, got.envelope.Version, sha256.Sum256(got.document)}]
+	}
+	for sum := range p.shown {
+		if p.passed[passage{at, 0, sum}] {
+			delete(p.shown, sum)
+			return true
 		}
-		delete(expected, sum)
-		return nil
+	}
+	return false
+}
+
+// judge settles what the last comparison found, now that it is known which
+// documents were changed meanwhile.
+func (p *projection) judge(i *Invariant) {
+	if p.done {
+		return
+	}
+	p.open = map[place]bool{}
+	for _, d := range p.found {
+		if d.sure || !p.touched[d.key] {
+			i.violate("%s", d.text)
+			continue
+		}
+		if !p.wasPassed(d.place) {
+			p.open[d.place] = true
+		}
+	}
+	if p.surplus == nil {
+		p.surplus = p.shown
+	}
+	maps.DeleteFunc(p.surplus, func(sum [32]byte, _ string) bool {
+		_, still := p.shown[sum]
+		return !still
 	})
-	for _, key := range expected {
-		wrong = append(wrong, fmt.Sprintf("read model %s does not show the document %q as the log folds to it", p.Name(), key))
+	if len(p.touched) == 0 {
+		p.refuseSurplus(i)
 	}
-	return wrong, err
+	p.done = len(p.open) == 0 && len(p.surplus) == 0
 }
 
-func short(document []byte) string {
-	const bytesMax = 160
-	if len(document) > bytesMax {
-		return string(document[:bytesMax]) + "…"
+func (p *projection) refuseSurplus(i *Invariant) {
+	for _, document := range slices.Sorted(maps.Values(p.surplus)) {
+		i.violate("read model %s shows a document that the log does not fold to, or shows it twice: %s", p.Name(), document)
 	}
-	return string(document)
+	clear(p.surplus)
 }
 
-// compareTable compares the projection's table, key by key.
-func (c *checker) compareTable(ctx context.Context, p *projection) (wrong []string, err error) {
-	topic := c.Topology.ProjectionTable(p.Projection)
-	ranges, err := logread.Committed(ctx, c.admin, topic)
-	if err != nil {
-		return nil, err
+// giveUp says what could not be settled in all rounds. A document that was shown
+// in every one of them, and never folded to, is wrong.
+func (p *projection) giveUp(i *Invariant) {
+	if p.done {
+		return
 	}
-	type row struct {
-		envelope platform.DocumentEnvelope
-		document []byte
+	p.refuseSurplus(i)
+	if len(p.open) == 0 {
+		return
 	}
-	rows := map[string]row{}
-	err = c.each(ctx, ranges, func(r *kgo.Record) error {
-		framed, err := c.Framer.Current(p.Table, r.Value)
-		if err != nil {
-			wrong = append(wrong, fmt.Sprintf("record at %s/%d/%d cannot be read: %v", r.Topic, r.Partition, r.Offset, err))
-			return nil
-		}
-		var next row
-		reader := avro.NewReader(framed[frameBytes:])
-		next.envelope.ReadAvro(&reader)
-		next.document = framed[len(framed)-reader.Rest():]
-		if before, ok := rows[string(r.Key)]; ok && next.envelope.Version <= before.envelope.Version {
-			wrong = append(wrong, fmt.Sprintf("document %q of %s goes from version %d to %d at %s/%d/%d", r.Key, p.Name(), before.envelope.Version, next.envelope.Version, r.Topic, r.Partition, r.Offset))
-		}
-		rows[string(r.Key)] = next
-		return nil
-	})
-	if err != nil {
-		return nil, err
+	keys := map[string]bool{}
+	for at := range p.open {
+		keys[fmt.Sprintf("%q", at.key)] = true
 	}
-	for key, doc := range p.documents {
-		got, ok := rows[key]
-		switch {
-		case !ok:
-			wrong = append(wrong, fmt.Sprintf("table of %s has no document %q", p.Name(), key))
-		case got.envelope.Version != doc.version:
-			wrong = append(wrong, fmt.Sprintf("document %q of %s has version %d in the table, %d events made it", key, p.Name(), got.envelope.Version, doc.version))
-		case !bytes.Equal(got.document, doc.document.AppendAvro(nil)):
-			wrong = append(wrong, fmt.Sprintf("document %q of %s differs in the table from the fold of its %d events", key, p.Name(), doc.version))
-		}
-		delete(rows, key)
-	}
-	for key := range rows {
-		wrong = append(wrong, fmt.Sprintf("table of %s has a document %q that no event makes", p.Name(), key))
-	}
-	return wrong, nil
+	const namesMax = 5
+	names := slices.Sorted(maps.Keys(keys))
+	i.unknown("%d documents of %s (%s) changed faster than they could be compared, %d times: check again when it is quieter",
+		len(names), p.Name(), strings.Join(names[:min(len(names), namesMax)], ", "), roundsMax)
 }

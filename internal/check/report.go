@@ -1,8 +1,11 @@
 package check
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/nexusblueprint/nexus/internal/serde"
 )
 
 // Verdict on one invariant.
@@ -21,7 +24,7 @@ const examplesMax = 10
 // Invariant is what was found about one of them.
 type Invariant struct {
 	ID         string   `json:"id"`
-	Title      string   `json:"title"`
+	Title      string   `json:"-"`
 	Verdict    Verdict  `json:"verdict"`
 	Checked    int64    `json:"checked"`    // commands, events, aggregates or documents
 	Violations int64    `json:"violations"` // all of them
@@ -34,6 +37,16 @@ func (i *Invariant) violate(format string, args ...any) {
 	if len(i.Examples) < examplesMax {
 		i.Examples = append(i.Examples, fmt.Sprintf(format, args...))
 	}
+}
+
+// unreadable says that a record could not be read: it is wrong, unless the
+// registry that knows its schema gave no answer.
+func (i *Invariant) unreadable(err error, format string, args ...any) {
+	if errors.Is(err, serde.ErrRegistry) {
+		i.unknown(format, args...)
+		return
+	}
+	i.violate(format, args...)
 }
 
 func (i *Invariant) unknown(format string, args ...any) {
