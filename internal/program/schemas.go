@@ -43,6 +43,9 @@ func (b *baseline) each(ctx context.Context, d topology.Description, f func(s to
 		return fmt.Errorf("reading the releases (name the folder with --history, or a registry with --registry): %w", err)
 	}
 	for _, release := range releases {
+		if !release.IsDir() {
+			continue
+		}
 		for _, s := range d.Schemas {
 			older, err := os.ReadFile(filepath.Join(b.history, release.Name(), s.Subject+".avsc"))
 			if errors.Is(err, os.ErrNotExist) {
