@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
@@ -196,5 +197,35 @@ func (s *stack) createTopics(ctx context.Context, override map[string]string) er
 			return fmt.Errorf("creating topic %s: %w", topic.Name, err)
 		}
 	}
-	return nil
+	return s.awaitLeaders(ctx)
+}
+
+// awaitLeaders returns when clients find all topics: Kafka answers a creation
+// before its broker has heard of it.
+func (s *stack) awaitLeaders(ctx context.Context) error {
+	req := kmsg.NewPtrMetadataRequest()
+	partitions := 0
+	for _, topic := range s.topology.Topics() {
+		rt := kmsg.NewMetadataRequestTopic()
+		rt.Topic = kmsg.StringPtr(topic.Name)
+		req.Topics = append(req.Topics, rt)
+		partitions += int(topic.Partitions)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, settlePatience, errors.New("the topics never had leaders"))
+	defer cancel()
+	return poll(ctx, 20*time.Millisecond, func() (bool, error) {
+		resp, err := req.RequestWith(ctx, s.client)
+		if err != nil {
+			return false, err
+		}
+		led := 0
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				if t.ErrorCode == 0 && p.ErrorCode == 0 && p.Leader >= 0 {
+					led++
+				}
+			}
+		}
+		return led == partitions, nil
+	})
 }

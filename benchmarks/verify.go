@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -45,9 +46,28 @@ func (o *once) all() error {
 	return nil
 }
 
-// each reads a topic as a read-committed consumer finds it now.
+// settlePatience bounds the wait for markers of the last transaction.
+const settlePatience = 20 * time.Second
+
+// each reads a topic as a read-committed consumer finds it when nobody writes
+// any more. Kafka answers the end of a transaction before its markers are
+// written, so the last ones may show a moment later.
 func (s *stack) each(ctx context.Context, topic string, f func(*kgo.Record) error) error {
-	ranges, err := logread.Committed(ctx, kadm.NewClient(s.client), topic)
+	admin := kadm.NewClient(s.client)
+	settling, cancel := context.WithTimeoutCause(ctx, settlePatience, fmt.Errorf("a transaction on %s did not end", topic))
+	defer cancel()
+	var ranges map[logread.TopicPartition]logread.Range
+	err := poll(settling, 10*time.Millisecond, func() (settled bool, err error) {
+		if ranges, err = logread.Committed(settling, admin, topic); err != nil {
+			return false, err
+		}
+		ends, err := admin.ListEndOffsets(settling, topic)
+		settled = err == nil
+		ends.Each(func(end kadm.ListedOffset) {
+			settled = settled && ranges[logread.TopicPartition{Topic: end.Topic, Partition: end.Partition}].To == end.Offset
+		})
+		return settled, err
+	})
 	if err != nil {
 		return err
 	}
