@@ -18,7 +18,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 build: ## the program, in bin/nexus
-	$(GO) build -trimpath -o $(BIN) ./cmd/nexus
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/nexus
 
 dev: build ## the whole platform in one process, data in ./nexus-data
 	$(BIN) dev
@@ -37,13 +37,15 @@ lint: $(TOOLS)/golangci-lint ## static checks
 	$(TOOLS)/golangci-lint run ./...
 
 unit: ## all tests with the race detector, real Kafka included
-	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+	deploy/local/tools.sh
+	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
 
 fuzz: ## 30 s of each fuzz target
 	./deploy/local/fuzz.sh 30s
 
 soak: ## the long forms of the crash tests
-	NEXUS_SOAK=1 $(GO) test -race -timeout 4h ./...
+	deploy/local/tools.sh
+	CGO_ENABLED=1 NEXUS_SOAK=1 $(GO) test -race -timeout 4h ./...
 
 bench: build ## the table of benchmarks/README.md
 	$(GO) run ./benchmarks
