@@ -115,3 +115,20 @@ type Endpoints struct{ API, Bus, Registry string }
 func (a API) Endpoints(ctx context.Context) (e Endpoints, err error) {
 	return e, a.get(ctx, "/api/admin/endpoints", &e)
 }
+
+// LagRecords is how many records of the log the slowest read model has not
+// applied yet.
+func (a API) LagRecords(ctx context.Context) (most int64, err error) {
+	var models struct {
+		Items []struct {
+			LagRecords int64 `json:"lagRecords"`
+		} `json:"items"`
+	}
+	if err := a.get(ctx, "/api/queries", &models); err != nil {
+		return 0, err
+	}
+	for _, m := range models.Items {
+		most = max(most, m.LagRecords)
+	}
+	return most, nil
+}

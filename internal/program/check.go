@@ -60,24 +60,36 @@ func api(server string) check.API {
 }
 
 func runCheck(ctx context.Context, t *topology.Topology, server string) (*check.Report, error) {
-	queries := api(server)
-	e, err := queries.Endpoints(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("asking %s where the broker is (is the system running? name it with --server): %w", server, err)
-	}
-	framer, err := framerOf(ctx, t, e.Registry)
+	r, err := connect(ctx, t, server)
 	if err != nil {
 		return nil, err
 	}
-	return check.Run(ctx, check.Config{Topology: t, Framer: framer, Broker: []kgo.Opt{kgo.SeedBrokers(e.Bus)}, Queries: queries})
+	if err := r.framer.Load(ctx); err != nil {
+		return nil, err
+	}
+	return check.Run(ctx, check.Config{Topology: t, Framer: r.framer, Broker: r.broker, Queries: api(server)})
 }
 
-// framerOf reads records by the schemas of a registry.
-func framerOf(ctx context.Context, t *topology.Topology, registry string) (*serde.Serde, error) {
-	cl, err := sr.NewClient(sr.URLs(registry))
+// running is a system that a tool looks into.
+type running struct {
+	endpoints check.Endpoints
+	broker    []kgo.Opt // read access
+	registry  *sr.Client
+	framer    *serde.Serde // reads; to know the program's own ids it must be loaded
+}
+
+// connect asks the server where its parts are.
+func connect(ctx context.Context, t *topology.Topology, server string) (*running, error) {
+	e, err := api(server).Endpoints(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("registry %s: %w", registry, err)
+		return nil, fmt.Errorf("asking %s where the broker is (is the system running? name it with --server): %w", server, err)
 	}
-	s := serde.New(cl, t.Schemas)
-	return s, s.Load(ctx)
+	cl, err := sr.NewClient(sr.URLs(e.Registry))
+	if err != nil {
+		return nil, fmt.Errorf("registry %s: %w", e.Registry, err)
+	}
+	return &running{
+		endpoints: e, registry: cl, framer: serde.New(cl, t.Schemas),
+		broker: []kgo.Opt{kgo.SeedBrokers(e.Bus), kgo.ClientID("nexus-tool")},
+	}, nil
 }

@@ -86,7 +86,7 @@ func command(t *topology.Topology, o Options) *cobra.Command {
 	}
 	add("run", devCommand(t, o))
 	add("judge", checkCommand(t), verifyCommand(t), schemasCommand(t))
-	add("look", topologyCommand(t), versionCommand())
+	add("look", eventsCommand(t), topologyCommand(t), versionCommand())
 	root.AddCommand(o.Commands...)
 	return root
 }

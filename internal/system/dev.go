@@ -45,8 +45,18 @@ type Config struct {
 	RegistryListen string // host:port of the registry
 	Sync           bool   // fsync every write before it is acknowledged
 	Reset          bool   // empty the folder first
+	Seed           *Seed  // fills a new system before anything of it runs; may be nil
 	Version        string
 	Logger         *slog.Logger
+}
+
+// Seed is what a system begins with that is not made by its own commands.
+type Seed struct {
+	// Register puts schemas of earlier releases into the registry, before the
+	// program's own.
+	Register func(ctx context.Context, registry *sr.Client) error
+	// Fill writes to the topics, which are there and empty.
+	Fill func(ctx context.Context, broker []kgo.Opt, registry *sr.Client, framer *serde.Serde) error
 }
 
 // Dev is such a system. Make one with Start, and end it with Stop.
@@ -60,6 +70,7 @@ type Dev struct {
 	tables    *engine.Store
 	local     *localstore.Store
 	client    *kgo.Client
+	schemas   *sr.Client
 	serde     *serde.Serde
 	commands  *emitters.Commands
 	listener  net.Listener
@@ -83,7 +94,7 @@ func Start(ctx context.Context, t *topology.Topology, cfg Config) (_ *Dev, err e
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		d.judgeDeclaration, d.openFolder, d.openBroker, d.openRegistry, d.openTopics, d.judgeLive,
+		d.judgeDeclaration, d.openFolder, d.openBroker, d.openRegistry, d.openTopics, d.judgeLive, d.fill,
 		d.openStores, d.openGateway, d.awaitReady,
 	} {
 		if err := step(ctx); err != nil {
@@ -193,8 +204,20 @@ func (d *Dev) openRegistry(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("registry %s: %w", d.registry.URL(), err)
 	}
-	d.serde = serde.New(cl, d.topology.Schemas)
+	if d.cfg.Seed != nil {
+		if err := d.cfg.Seed.Register(ctx, cl); err != nil {
+			return err
+		}
+	}
+	d.schemas, d.serde = cl, serde.New(cl, d.topology.Schemas)
 	return d.serde.Register(ctx)
+}
+
+func (d *Dev) fill(ctx context.Context) error {
+	if d.cfg.Seed == nil {
+		return nil
+	}
+	return d.cfg.Seed.Fill(ctx, d.broker.ClientOpts(), d.schemas, d.serde)
 }
 
 func (d *Dev) openTopics(ctx context.Context) error {

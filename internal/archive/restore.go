@@ -1,0 +1,242 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/nexusblueprint/nexus/domain"
+	"github.com/nexusblueprint/nexus/internal/serde"
+	"github.com/nexusblueprint/nexus/schemas/avro/platform"
+	"github.com/nexusblueprint/nexus/topology"
+)
+
+// Target is the system that events are restored into. Its topics are there and
+// empty, its registry has the archive's Schemas and the program's own, and
+// nothing of it runs yet.
+type Target struct {
+	Framer   *serde.Serde
+	Registry *sr.Client
+	Broker   []kgo.Opt               // write access
+	Progress func(done, total int64) // events; may be nil
+}
+
+// Sizes of one transaction of a restore, and of what one request may hold: less
+// than the topics take.
+const (
+	restoreEventsMax = 5000
+	restoreBytesMax  = 16 << 20
+	eventBatchBytes  = 2 << 20
+	tableBatchBytes  = 8 << 20
+)
+
+// Restore writes the events with their ids, versions, metadata and payloads as
+// they were, and the tables that they fold to. What projections, views and
+// search stores hold comes from the events by itself. The memory of commands
+// begins anew: it is not in the events.
+func (a *Archive) Restore(ctx context.Context, to Target) error {
+	r := &restore{Target: to, archive: a, ids: map[Schema]uint32{}}
+	for _, s := range a.Schemas() {
+		found, err := to.Registry.LookupSchema(ctx, s.Subject, sr.Schema{Schema: s.Text})
+		if err != nil {
+			return fmt.Errorf("looking up schema %s: %w", s.Subject, err)
+		}
+		r.ids[s] = uint32(found.ID)
+	}
+	judge := newChains(a.topology)
+	for _, f := range a.files {
+		if err := r.file(ctx, judge, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type restore struct {
+	Target
+	archive *Archive
+	ids     map[Schema]uint32
+	done    int64
+}
+
+// folded is an aggregate on its way into its table.
+type folded struct {
+	envelope platform.Envelope
+	state    domain.Record
+}
+
+func (r *restore) file(ctx context.Context, judge *chains, f file) error {
+	out, err := newProducer(ctx, r.Broker, eventBatchBytes)
+	if err != nil {
+		return err
+	}
+	defer out.close()
+	metadata, events, err := r.idsOf(f.header)
+	if err != nil {
+		return err
+	}
+	tables := map[string]*folded{}
+	var aggregate topology.Aggregate
+	_, err = r.archive.each(ctx, judge, f.path, func(c *chain, e Event, m fact) error {
+		aggregate = c.aggregate
+		value := frame(events[e.PayloadSchema], e.Payload)
+		if err := r.fold(c, tables, e, m, value); err != nil {
+			return err
+		}
+		if r.done++; r.Progress != nil {
+			r.Progress(r.done, r.archive.events)
+		}
+		return out.write(&kgo.Record{
+			Topic: r.archive.topology.Events(c.aggregate), Key: []byte(m.aggregateID), Value: value, Timestamp: m.at.Time(),
+			Headers: []kgo.RecordHeader{{Key: metaHeader, Value: frame(metadata[e.MetadataSchema], e.Metadata)}},
+		})
+	})
+	if err == nil {
+		err = out.commit()
+	}
+	if err != nil || len(tables) == 0 {
+		return err
+	}
+	return r.tables(ctx, aggregate, tables)
+}
+
+// idsOf are the registry's ids of a file's schemas, in their order.
+func (r *restore) idsOf(h Header) (metadata, events []uint32, err error) {
+	parsed, err := h.parse()
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, s := range parsed.metadata {
+		metadata = append(metadata, r.ids[Schema{s.Name(), h.Metadata[i]}])
+	}
+	for i, s := range parsed.events {
+		events = append(events, r.ids[Schema{s.Name(), h.Events[i]}])
+	}
+	return metadata, events, nil
+}
+
+func frame(id uint32, payload []byte) []byte {
+	framed := make([]byte, 0, frameBytes+len(payload))
+	framed = append(framed, 0, byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
+	return append(framed, payload...)
+}
+
+// fold applies an event to the table record of its aggregate.
+func (r *restore) fold(c *chain, tables map[string]*folded, e Event, m fact, framed []byte) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("Evolve panics: %v", v)
+		}
+		if err != nil {
+			err = &FaultError{File: c.file, Record: e.Number, Field: "event", Reason: err.Error(), Kind: ErrForeign}
+		}
+	}()
+	rec, err := r.Framer.DecodeNew(framed)
+	if err != nil {
+		return err
+	}
+	f := tables[m.aggregateID]
+	if f == nil {
+		f = &folded{state: c.aggregate.NewState(), envelope: platform.Envelope{Fold: int32(c.aggregate.Fold())}}
+		tables[m.aggregateID] = f
+	}
+	c.aggregate.Evolve(f.state, rec)
+	f.envelope.Version, f.envelope.At, f.envelope.Hash = m.version, m.at, c.heads[m.aggregateID].hash
+	f.envelope.EventsSinceSnapshot++
+	f.envelope.BytesSinceSnapshot += int64(len(e.Payload))
+	return nil
+}
+
+func (r *restore) tables(ctx context.Context, a topology.Aggregate, tables map[string]*folded) error {
+	out, err := newProducer(ctx, r.Broker, tableBatchBytes)
+	if err != nil {
+		return err
+	}
+	defer out.close()
+	id, registered := r.Framer.ID(a.Table)
+	if !registered {
+		return fmt.Errorf("schema %s: %w", a.Table, serde.ErrNotRegistered)
+	}
+	for _, key := range slices.Sorted(maps.Keys(tables)) {
+		f := tables[key]
+		record := f.state.AppendAvro(f.envelope.AppendAvro(nil))
+		if err := out.write(&kgo.Record{
+			Topic: r.archive.topology.Table(a), Key: []byte(key), Value: frame(id, record), Timestamp: f.envelope.At.Time(),
+		}); err != nil {
+			return err
+		}
+	}
+	return out.commit()
+}
+
+// producer writes transactions of bounded size.
+type producer struct {
+	ctx    context.Context
+	cl     *kgo.Client
+	events int
+	bytes  int
+
+	mu  sync.Mutex
+	err error // the first
+}
+
+func newProducer(ctx context.Context, broker []kgo.Opt, batchBytes int32) (*producer, error) {
+	cl, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.TransactionalID("nexus-import-" + uuid.NewString()),
+		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
+		kgo.ProducerBatchMaxBytes(batchBytes),
+		kgo.MaxBufferedRecords(2 * restoreEventsMax),
+	}, broker...)...)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the broker: %w", err)
+	}
+	return &producer{ctx: ctx, cl: cl}, nil
+}
+
+func (p *producer) write(rec *kgo.Record) error {
+	if p.events == 0 {
+		if err := p.cl.BeginTransaction(); err != nil {
+			return err
+		}
+	}
+	p.cl.Produce(p.ctx, rec, func(_ *kgo.Record, err error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.err == nil {
+			p.err = err
+		}
+	})
+	p.events++
+	p.bytes += len(rec.Value)
+	if p.events >= restoreEventsMax || p.bytes >= restoreBytesMax {
+		return p.commit()
+	}
+	return nil
+}
+
+func (p *producer) commit() error {
+	if p.events == 0 {
+		return nil
+	}
+	p.events, p.bytes = 0, 0
+	err := p.cl.Flush(p.ctx)
+	p.mu.Lock()
+	err = errors.Join(err, p.err)
+	p.mu.Unlock()
+	if err == nil {
+		err = p.cl.EndTransaction(p.ctx, kgo.TryCommit)
+	}
+	if err != nil {
+		return fmt.Errorf("writing restored records: %w", err)
+	}
+	return nil
+}
+
+func (p *producer) close() { p.cl.Close() }
