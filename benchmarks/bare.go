@@ -34,7 +34,7 @@ type bareSubject struct {
 	joined    chan struct{}
 }
 
-func startBare(cfg subjectConfig, t *topology.Topology, framer *serde.Serde) (subject, error) {
+func startBare(ctx context.Context, cfg subjectConfig, t *topology.Topology, framer *serde.Serde) (subject, error) {
 	a := t.Aggregates[0]
 	s := &bareSubject{events: t.Events(a), joined: make(chan struct{})}
 	s.handle = s.forward
@@ -45,7 +45,7 @@ func startBare(cfg subjectConfig, t *topology.Topology, framer *serde.Serde) (su
 	var err error
 	s.session, err = kgo.NewGroupTransactSession(
 		kgo.SeedBrokers(cfg.Broker), kgo.ConsumerGroup("bench.bare"), kgo.TransactionalID("bench.bare."+uuid.NewString()),
-		kgo.ConsumeTopics(t.Commands(a)), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(),
+		kgo.ConsumeTopics(t.Commands(a)), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.RecordPartitioner(engine.Partitioner()),
 		kgo.ProducerLinger(10*time.Millisecond), kgo.MaxBufferedRecords(50_000),
 		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) {
@@ -58,7 +58,7 @@ func startBare(cfg subjectConfig, t *topology.Topology, framer *serde.Serde) (su
 	if err != nil {
 		return nil, err
 	}
-	s.running = runUntilStopped(s.run)
+	s.running = runUntilStopped(ctx, s.run)
 	return s, nil
 }
 
@@ -173,7 +173,7 @@ func (f *folder) handle(r *kgo.Record) (*kgo.Record, error) {
 	}
 	events, no := f.aggregate.Decide(st.value, command)
 	if no != nil || len(events) != 1 {
-		return nil, fmt.Errorf("command %s: %d events, %v", meta.CommandID, len(events), no)
+		return nil, fmt.Errorf("command %s made %d events; rejected: %t", meta.CommandID, len(events), no != nil)
 	}
 	f.aggregate.Evolve(st.value, events[0])
 	return f.event(r, key, st, &meta, events[0])

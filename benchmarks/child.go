@@ -88,10 +88,10 @@ func profiled(file string, f func() error) error {
 	if file == "" {
 		return f()
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil { //nolint:gosec // the folder that -profile names
 		return err
 	}
-	out, err := os.Create(file)
+	out, err := os.Create(file) //nolint:gosec // the folder that -profile names
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func spawn(ctx context.Context, role string, config any, profile string, plain b
 		if told, tell, err = os.Pipe(); err != nil {
 			return nil, err
 		}
-		defer tell.Close()
+		defer func() { _ = tell.Close() }()
 		c.cmd.Stdout, c.out = tell, json.NewDecoder(told)
 	}
 	if c.in, err = c.cmd.StdinPipe(); err != nil {

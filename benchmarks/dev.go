@@ -24,7 +24,7 @@ func nexusRole(ctx context.Context, _ *wire, config []byte) error {
 		return err
 	}
 	ended := make(chan int, 1)
-	go func() {
+	go func() { //nolint:contextcheck // a program ends by signals
 		ended <- program.Run(shop.Topology(), program.Options{Commands: shop.Commands()}, args, os.Stdin, os.Stdout, os.Stderr)
 	}()
 	select {
@@ -53,7 +53,7 @@ func (r *runner) nexus(ctx context.Context, args ...string) error {
 	if err != nil {
 		return err
 	}
-	defer c.in.Close()
+	defer func() { _ = c.in.Close() }()
 	<-c.ended
 	if c.err != nil {
 		return fmt.Errorf("nexus %v: %w", args, c.failure())
@@ -131,7 +131,7 @@ func (d *dev) do(ctx context.Context, method, path, mediaType string, body []byt
 	if err != nil {
 		return 0, nil, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(response.Body)
 	return response.StatusCode, answer, err
 }

@@ -74,7 +74,7 @@ func run(args []string, out io.Writer) error {
 	if r.dir, err = os.MkdirTemp("", "nexus-bench-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(r.dir)
+	defer func() { _ = os.RemoveAll(r.dir) }()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	keep := filepath.Join(r.root, readme)
@@ -85,9 +85,9 @@ func run(args []string, out io.Writer) error {
 }
 
 func usage(flags *flag.FlagSet) {
-	fmt.Fprintln(flags.Output(), "usage: go run ./benchmarks [flags] [names…]")
+	tell(flags.Output(), "usage: go run ./benchmarks [flags] [names…]\n")
 	for _, b := range benches {
-		fmt.Fprintf(flags.Output(), "  %-9s%s\n", b.name, b.title)
+		tell(flags.Output(), "  %-9s%s\n", b.name, b.title)
 	}
 	flags.PrintDefaults()
 }
@@ -108,7 +108,7 @@ func choose(names []string) ([]bench, error) {
 // does not keep the others from theirs.
 func (r *runner) all(ctx context.Context, chosen []bench, stacks []string, keep string) error {
 	r.machine = machineNow(ctx, r.root)
-	fmt.Fprintln(r.log, r.machine)
+	tell(r.log, "%s\n", r.machine)
 	var failed []string
 	for _, b := range chosen {
 		variants := []string{""}
@@ -118,7 +118,7 @@ func (r *runner) all(ctx context.Context, chosen []bench, stacks []string, keep 
 		for _, stack := range variants {
 			name := strings.Trim(b.name+"-"+stack, "-")
 			r.stack, r.lines = stack, nil
-			fmt.Fprintf(r.log, "\n== %s: %s\n", name, b.title)
+			tell(r.log, "\n== %s: %s\n", name, b.title)
 			rep, err := b.run(ctx, r)
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -127,11 +127,11 @@ func (r *runner) all(ctx context.Context, chosen []bench, stacks []string, keep 
 				err = writeSection(keep, name, section(name, b.title, r.machine, rep, r.lines))
 			}
 			if err != nil {
-				fmt.Fprintf(r.log, "%s has no figure: %v\n", name, err)
+				tell(r.log, "%s has no figure: %v\n", name, err)
 				failed = append(failed, name)
 				continue
 			}
-			fmt.Fprint(r.log, rep.text())
+			tell(r.log, "%s", rep.text())
 		}
 	}
 	if len(failed) > 0 {

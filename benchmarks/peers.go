@@ -29,8 +29,9 @@ type running struct {
 	ended  chan error
 }
 
-func runUntilStopped(run func(context.Context) error) running {
-	ctx, cancel := context.WithCancel(context.Background())
+// runUntilStopped runs until stop, not until ctx ends: a subject drains first.
+func runUntilStopped(ctx context.Context, run func(context.Context) error) running {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r := running{cancel: cancel, ended: make(chan error, 1)}
 	go func() { r.ended <- run(ctx) }()
 	return r
@@ -59,7 +60,7 @@ type engineSubject struct {
 	close []func()
 }
 
-func startEngine(cfg subjectConfig, t *topology.Topology, framer *serde.Serde) (subject, error) {
+func startEngine(ctx context.Context, cfg subjectConfig, t *topology.Topology, framer *serde.Serde) (subject, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(cfg.Broker))
 	if err != nil {
 		return nil, err
@@ -75,7 +76,7 @@ func startEngine(cfg subjectConfig, t *topology.Topology, framer *serde.Serde) (
 	if err != nil {
 		return nil, err
 	}
-	return &engineSubject{running: runUntilStopped(ps.Run), ps: ps, close: []func(){func() { _ = store.Close() }, client.Close}}, nil
+	return &engineSubject{running: runUntilStopped(ctx, ps.Run), ps: ps, close: []func(){func() { _ = store.Close() }, client.Close}}, nil
 }
 
 func (s *engineSubject) ready(ctx context.Context) error {
@@ -119,7 +120,7 @@ type saramaSubject struct {
 	events string
 }
 
-func startSarama(cfg subjectConfig, t *topology.Topology, framer *serde.Serde) (subject, error) {
+func startSarama(ctx context.Context, cfg subjectConfig, t *topology.Topology, framer *serde.Serde) (subject, error) {
 	goka.ReplaceGlobalConfig(saramaSettings())
 	topics := goka.NewTopicManagerConfig()
 	topics.Table.Replication, topics.Stream.Replication = 1, 1
@@ -136,7 +137,7 @@ func startSarama(cfg subjectConfig, t *topology.Topology, framer *serde.Serde) (
 	if err != nil {
 		return nil, err
 	}
-	return &saramaSubject{running: runUntilStopped(p.Run), p: p, admin: kadm.NewClient(client), client: client, events: t.Events(t.Aggregates[0])}, nil
+	return &saramaSubject{running: runUntilStopped(ctx, p.Run), p: p, admin: kadm.NewClient(client), client: client, events: t.Events(t.Aggregates[0])}, nil
 }
 
 func (s *saramaSubject) ready(ctx context.Context) error {

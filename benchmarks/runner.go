@@ -27,6 +27,9 @@ type runner struct {
 	temps int
 }
 
+// tell prints for whoever watches; what cannot be printed is not missed.
+func tell(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+
 // pick returns the size of the real benchmark, or that of the short form.
 func pick[T any](r *runner, long, short T) T {
 	if r.short {
@@ -39,7 +42,7 @@ func pick[T any](r *runner, long, short T) T {
 func (r *runner) say(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
 	r.lines = append(r.lines, line)
-	fmt.Fprintln(r.log, "  "+line)
+	tell(r.log, "  %s\n", line)
 }
 
 // begin tells of a run with the machine's load before it.
@@ -49,7 +52,7 @@ func (r *runner) begin(format string, args ...any) {
 
 // progress is for who waits at the terminal alone.
 func (r *runner) progress(format string, args ...any) {
-	fmt.Fprintf(r.log, "  … "+format+"\n", args...)
+	tell(r.log, "  … "+format+"\n", args...)
 }
 
 // temp is a fresh folder.

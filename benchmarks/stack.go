@@ -147,11 +147,20 @@ func (s *stack) startKafka(ctx context.Context, r *runner) error {
 func stopScript(in io.Closer, ended <-chan error) error {
 	_ = in.Close()
 	select {
-	case <-ended:
-		return nil // a signal is its usual end
+	case err := <-ended:
+		return scriptError(err)
 	case <-time.After(stopPatience):
 		return fmt.Errorf("kafka.sh did not stop within %v", stopPatience)
 	}
+}
+
+// scriptError is nil for the script's usual end, a signal.
+func scriptError(err error) error {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return nil
+	}
+	return err
 }
 
 func (s *stack) openRegistry(ctx context.Context) error {
@@ -160,7 +169,7 @@ func (s *stack) openRegistry(ctx context.Context) error {
 		return err
 	}
 	s.onClose(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		return reg.Close(ctx)
 	})

@@ -23,10 +23,10 @@ func stockBatch(first, n, skus int) []byte {
 // stockLoad is an open loop of batches.
 type stockLoad struct {
 	schedule
-	size, skus           int
-	answers              delays
-	accepted             atomic.Int64
-	shed, other, skipped atomic.Int64
+	size, skus  int
+	answers     delays
+	accepted    atomic.Int64
+	shed, other atomic.Int64
 }
 
 func (l *stockLoad) drive(ctx context.Context, d *dev) error {

@@ -65,7 +65,7 @@ func subjectRole(ctx context.Context, w *wire, config []byte) error {
 	if err := framer.Load(ctx); err != nil {
 		return err
 	}
-	s, err := startSubject(cfg, t, framer)
+	s, err := startSubject(ctx, cfg, t, framer)
 	if err != nil {
 		return err
 	}
@@ -92,14 +92,14 @@ func subjectRole(ctx context.Context, w *wire, config []byte) error {
 	}
 }
 
-func startSubject(cfg subjectConfig, t *topology.Topology, framer *serde.Serde) (subject, error) {
+func startSubject(ctx context.Context, cfg subjectConfig, t *topology.Topology, framer *serde.Serde) (subject, error) {
 	switch cfg.Kind {
 	case kindEngine:
-		return startEngine(cfg, t, framer)
+		return startEngine(ctx, cfg, t, framer)
 	case kindSarama:
-		return startSarama(cfg, t, framer)
+		return startSarama(ctx, cfg, t, framer)
 	case kindCopy, kindFold:
-		return startBare(cfg, t, framer)
+		return startBare(ctx, cfg, t, framer)
 	}
 	return nil, fmt.Errorf("there is no subject %q", cfg.Kind)
 }

@@ -87,7 +87,7 @@ func header(r *kgo.Record) []byte {
 func (s *stack) verifyEvents(ctx context.Context, n int) error {
 	events, versions := newOnce("event", n), map[string]int64{}
 	var meta platform.Metadata
-	err := s.each(ctx, s.topology.Events(s.topology.Aggregates[0]), func(r *kgo.Record) error {
+	err := s.each(ctx, s.topology.Events(s.topology.Aggregates[0]), func(r *kgo.Record) error { //nolint:contextcheck // decoding asks for a schema at most once
 		if err := s.serde.Decode(header(r), &meta); err != nil {
 			return err
 		}
@@ -110,7 +110,7 @@ func (s *stack) verifyEvents(ctx context.Context, n int) error {
 func (s *stack) verifyOutcomes(ctx context.Context, n int) error {
 	outcomes := newOnce("outcome", n)
 	var out platform.Outcome
-	err := s.each(ctx, s.topology.Outcomes(s.topology.Aggregates[0]), func(r *kgo.Record) error {
+	err := s.each(ctx, s.topology.Outcomes(s.topology.Aggregates[0]), func(r *kgo.Record) error { //nolint:contextcheck // decoding asks for a schema at most once
 		if err := s.serde.Decode(r.Value, &out); err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (s *stack) verifyOutcomes(ctx context.Context, n int) error {
 func (s *stack) verifyCopies(ctx context.Context, n int) error {
 	copies := newOnce("copy", n)
 	var meta platform.CommandMetadata
-	err := s.each(ctx, s.topology.Events(s.topology.Aggregates[0]), func(r *kgo.Record) error {
+	err := s.each(ctx, s.topology.Events(s.topology.Aggregates[0]), func(r *kgo.Record) error { //nolint:contextcheck // decoding asks for a schema at most once
 		if err := s.serde.Decode(header(r), &meta); err != nil {
 			return err
 		}
