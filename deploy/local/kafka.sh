@@ -111,6 +111,8 @@ offsets.topic.num.partitions=4
 transaction.state.log.num.partitions=4
 # Groups of one member start at once.
 group.initial.rebalance.delay.ms=0
+# A starved machine must not make the controller think that its only broker is dead.
+broker.session.timeout.ms=120000
 # Short sessions and transactions, so that tests of dead and sleeping processes are short.
 group.min.session.timeout.ms=1000
 transaction.abort.timed.out.transaction.cleanup.interval.ms=500

@@ -89,7 +89,7 @@ var shared = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command("bash", script, "run", dir)
+	cmd := exec.Command("bash", script, "run", dir) //nolint:gosec,noctx // the module's own script, which lives as long as the test program
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = r, out, out
 	if err := cmd.Start(); err != nil {
 		return "", fmt.Errorf("starting %s: %w", script, err)
@@ -106,7 +106,7 @@ var shared = sync.OnceValues(func() (string, error) {
 		select {
 		case err := <-ended:
 			text, _ := os.ReadFile(logFile)
-			return "", fmt.Errorf("%s ended (%v):\n%s", script, err, text)
+			return "", fmt.Errorf("%s ended (%w):\n%s", script, err, text)
 		case <-deadline:
 			text, _ := os.ReadFile(logFile)
 			return "", fmt.Errorf("%s was not ready in time:\n%s", script, text)
@@ -115,7 +115,7 @@ var shared = sync.OnceValues(func() (string, error) {
 	}
 })
 
-var keep io.Closer // stdin of the script
+var keep io.Closer //nolint:unused // stdin of the script, which ends when nothing holds it any more
 
 var (
 	prefixMu sync.Mutex

@@ -63,8 +63,14 @@ func (n names) create(t testing.TB, b *kafkatest.Broker, partitions int) {
 // graph is the processor. A command is 8 bytes of id and any padding; ids grow per
 // key, so the state need only hold the last one.
 func (n names) graph(pad int, more ...goka.Edge) *goka.GroupGraph {
+	return n.graphOf(pad, n.count, more...)
+}
+
+func (n names) graphWith(cb goka.ProcessCallback) *goka.GroupGraph { return n.graphOf(0, cb) }
+
+func (n names) graphOf(pad int, cb goka.ProcessCallback, more ...goka.Edge) *goka.GroupGraph {
 	return goka.DefineGroup(goka.Group(n.Group), append([]goka.Edge{
-		goka.Input(goka.Stream(n.Commands), new(codec.Bytes), n.count),
+		goka.Input(goka.Stream(n.Commands), new(codec.Bytes), cb),
 		goka.Output(goka.Stream(n.Events), stateCodec{pad}),
 		goka.Persist(stateCodec{pad}),
 	}, more...)...)
@@ -267,4 +273,30 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// stableEnd sums up the last stable offsets of a topic's partitions.
+func stableEnd(t testing.TB, cl *kgo.Client, topic string) int64 {
+	t.Helper()
+	return sumOf(t, topic, kadm.NewClient(cl).ListCommittedOffsets)
+}
+
+// highEnd sums up the high watermarks.
+func highEnd(t testing.TB, cl *kgo.Client, topic string) int64 {
+	t.Helper()
+	return sumOf(t, topic, kadm.NewClient(cl).ListEndOffsets)
+}
+
+func sumOf(t testing.TB, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error)) (sum int64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var ends kadm.ListedOffsets
+	kafkatest.Eventually(t, 20*time.Second, "offsets of "+topic, func() (ok bool) {
+		var err error
+		ends, err = list(ctx, topic)
+		return err == nil && ends.Error() == nil
+	})
+	ends.Each(func(o kadm.ListedOffset) { sum += o.Offset })
+	return sum
 }

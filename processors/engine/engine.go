@@ -263,7 +263,7 @@ func (e *Engine) Committed(partition int32, key string) ([]byte, error) {
 	case !ours:
 		return nil, fmt.Errorf("%s/%d: %w", e.table, partition, ErrNotHere)
 	}
-	return get(t.sp, kindTable, key)
+	return t.committedValue(key)
 }
 
 // CheckState returns a *TooLargeError if a table value of this many bytes would not

@@ -442,3 +442,9 @@ func TestEngine_EmptiedTable(t *testing.T) {
 		}
 	})
 }
+
+func newProcessor(b *kafkatest.Broker, e *engine.Engine, g *goka.GroupGraph) (*goka.Processor, error) {
+	return goka.NewProcessor(b.Addrs, g, e.Options()...)
+}
+
+func contains(err error, text string) bool { return strings.Contains(err.Error(), text) }

@@ -152,7 +152,7 @@ func (g *group) memberOpts(topics []string, as *assignments, manage manageErrors
 		kgo.RebalanceTimeout(min(c.TxnTimeout, 10*time.Second)),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.FetchMaxBytes(fetchBytes),
-		kgo.FetchMaxPartitionBytes(fetchBytes/8),
+		kgo.FetchMaxPartitionBytes(fetchBytes/4),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), // unused: see assignments.take
 		kgo.AdjustFetchOffsetsFn(as.take),
 	)
@@ -162,8 +162,9 @@ func (g *group) memberOpts(topics []string, as *assignments, manage manageErrors
 	return opts
 }
 
-// fetchBytes bounds what a client holds of records that were not polled.
-const fetchBytes = 8 << 20
+// fetchBytes bounds one fetch, compressed: unpacked and as records it is easily ten
+// times as much, and a client holds two of them. A larger record comes all the same.
+const fetchBytes = 2 << 20
 
 // fence raises the epoch of our transactional id: it aborts the transaction that a
 // dead predecessor left open and shuts out one that only seemed dead. It comes

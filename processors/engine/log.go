@@ -25,6 +25,14 @@ func (k kafkaLogger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 // error of Run.
 type gokaLogger struct{ l *slog.Logger }
 
-func (g gokaLogger) Print(a ...any)            { g.l.Debug("goka: " + fmt.Sprint(a...)) }
-func (g gokaLogger) Println(a ...any)          { g.l.Debug("goka: " + fmt.Sprint(a...)) }
-func (g gokaLogger) Printf(f string, a ...any) { g.l.Debug("goka: " + fmt.Sprintf(f, a...)) }
+func (g gokaLogger) Print(a ...any)   { g.log(func() string { return fmt.Sprint(a...) }) }
+func (g gokaLogger) Println(a ...any) { g.log(func() string { return fmt.Sprint(a...) }) }
+func (g gokaLogger) Printf(f string, a ...any) {
+	g.log(func() string { return fmt.Sprintf(f, a...) })
+}
+
+func (g gokaLogger) log(text func() string) {
+	if ctx := context.Background(); g.l.Enabled(ctx, slog.LevelDebug) {
+		g.l.Debug("goka", "says", text())
+	}
+}

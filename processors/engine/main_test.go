@@ -23,18 +23,18 @@ import (
 const childEnv = "NEXUS_ENGINE_CHILD"
 
 type childConfig struct {
-	Brokers         []string
-	Names           names
-	ID, Txn, Dir    string
-	Static          bool
-	Min, Max        time.Duration
-	Session, TxnTO  time.Duration
-	Pad             int
-	Bench           bool // measure, see bench_test.go
-	Total           uint64
-	CPUProfile      string
-	MemoryStore     bool
-	BenchPartitions int
+	Brokers        []string
+	Names          names
+	ID, Txn, Dir   string
+	Static         bool
+	Supervised     bool // start the processor again when it ends with an error
+	Min, Max       time.Duration
+	Session, TxnTO time.Duration
+	Pad            int
+	Bench          bool // measure, see bench_test.go
+	Total          uint64
+	CPUProfile     string
+	MemoryStore    bool
 }
 
 func runMain(m *testing.M) {
@@ -61,11 +61,22 @@ func (c childConfig) run() error {
 	if c.MemoryStore {
 		dir = ""
 	}
-	store, err := engine.OpenStore(dir)
+	var opts []engine.StoreOption
+	if !c.Bench { // small, so that a kill finds something on disk
+		opts = append(opts, engine.WithMemTable(64<<10))
+	}
+	store, err := engine.OpenStore(dir, opts...)
 	if err != nil {
 		return err
 	}
+	l := newSumming(c.Names.Events)
+	l.brokers = c.Brokers
+	graph, local := c.Names.graphOf(c.Pad, l.wrap(c.Names, c.Names.count)), engine.Local(l)
+	if c.Bench {
+		graph, local = c.Names.graph(c.Pad), nil
+	}
 	e, err := engine.New(engine.Config{
+		Local:   local,
 		Brokers: c.Brokers, Group: c.Names.Group, InstanceID: c.ID, TransactionalID: c.Txn, StaticMember: c.Static,
 		CommitMin: c.Min, CommitMax: c.Max, SessionTimeout: c.Session, TxnTimeout: c.TxnTO, Store: store, Logger: log,
 	})
@@ -73,15 +84,16 @@ func (c childConfig) run() error {
 		return err
 	}
 	defer e.Close()
-	p, err := goka.NewProcessor(c.Brokers, c.Names.graph(c.Pad), e.Options()...)
-	if err != nil {
-		return err
-	}
-	if c.Bench {
-		err = c.bench(ctx, p, e)
-	} else {
-		err = p.Run(ctx)
-	}
+	err = c.supervise(ctx, log, func() error {
+		p, err := goka.NewProcessor(c.Brokers, graph, e.Options()...)
+		if err != nil {
+			return err
+		}
+		if c.Bench {
+			return c.bench(ctx, p, e)
+		}
+		return p.Run(ctx)
+	})
 	log.Info("end", "stats", fmt.Sprintf("%+v", e.Stats()), "err", err)
 	if cerr := store.Close(); err == nil {
 		err = cerr
@@ -89,15 +101,31 @@ func (c childConfig) run() error {
 	return err
 }
 
+// supervise runs f again when it fails, as the platform does.
+func (c childConfig) supervise(ctx context.Context, log *slog.Logger, f func() error) error {
+	for {
+		err := f()
+		if err == nil || !c.Supervised || ctx.Err() != nil {
+			return err
+		}
+		log.Warn("starting the processor again", "err", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+}
+
 // process is a child that runs a processor.
 type process struct {
-	t    *testing.T
+	t    testing.TB
 	cmd  *exec.Cmd
 	log  string
 	done chan struct{}
 }
 
-func spawn(t *testing.T, b *kafkatest.Broker, c childConfig) *process {
+func spawn(t testing.TB, b *kafkatest.Broker, c childConfig) *process {
 	t.Helper()
 	c.Brokers = b.Addrs
 	text, err := json.Marshal(c)
@@ -146,11 +174,13 @@ func (p *process) dead() bool {
 }
 
 // wait for the process's end and answer its exit code.
-func (p *process) wait() int {
+func (p *process) wait() int { return p.waitFor(40 * time.Second) }
+
+func (p *process) waitFor(limit time.Duration) int {
 	p.t.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(40 * time.Second):
+	case <-time.After(limit):
 		p.t.Fatalf("process of %s does not end", p.log)
 	}
 	return p.cmd.ProcessState.ExitCode()

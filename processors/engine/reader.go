@@ -101,7 +101,7 @@ func (r *reader) run() {
 		kgo.KeepControlRecords(),
 		kgo.FetchMaxWait(time.Second),
 		kgo.FetchMaxBytes(fetchBytes),
-		kgo.FetchMaxPartitionBytes(fetchBytes/8),
+		kgo.FetchMaxPartitionBytes(fetchBytes/4),
 		// The log of a table cannot begin after the offset it was asked for, see checkStore.
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 	)...)

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -25,6 +28,9 @@ type Store struct {
 	db  *pebble.DB
 	now func() time.Time
 
+	rowLimit   int64
+	cachedRows atomic.Int64 // bytes in the tables' row caches
+
 	closed atomic.Bool
 	life   sync.RWMutex // held for reading by each get and apply, for writing by Close
 
@@ -36,6 +42,7 @@ type Store struct {
 
 type storeConfig struct {
 	cacheBytes    int64
+	rowBytes      int64
 	memTableBytes uint64
 	now           func() time.Time
 	logger        *slog.Logger
@@ -44,8 +51,9 @@ type storeConfig struct {
 // StoreOption changes what [OpenStore] does.
 type StoreOption func(*storeConfig)
 
-// WithCacheBytes sets the size of the block cache (default 16 MiB).
-func WithCacheBytes(n int64) StoreOption { return func(c *storeConfig) { c.cacheBytes = n } }
+// WithRowCacheBytes bounds the memory in which committed table values of running
+// processors are kept (default 64 MiB for the whole store).
+func WithRowCacheBytes(n int64) StoreOption { return func(c *storeConfig) { c.rowBytes = n } }
 
 // WithClock replaces time.Now, which tells how long a store was away.
 func WithClock(now func() time.Time) StoreOption { return func(c *storeConfig) { c.now = now } }
@@ -56,38 +64,59 @@ func WithStoreLogger(l *slog.Logger) StoreOption { return func(c *storeConfig) {
 // OpenStore opens or creates the store in dir; "" keeps it in memory. One process
 // at a time can have a folder open. Close it after every engine that uses it.
 func OpenStore(dir string, opts ...StoreOption) (*Store, error) {
-	c := storeConfig{cacheBytes: 16 << 20, memTableBytes: 8 << 20, now: time.Now, logger: slog.New(slog.DiscardHandler)}
+	c := storeConfig{cacheBytes: defaultCacheBytes, rowBytes: 64 << 20, memTableBytes: defaultMemTableBytes, now: time.Now, logger: slog.New(slog.DiscardHandler)}
 	for _, o := range opts {
 		o(&c)
 	}
-	po := &pebble.Options{
+	po := pebbleOptions(c)
+	if dir == "" {
+		po.FS, dir = vfs.NewMem(), "store"
+	}
+	db, err := pebble.Open(dir, po)
+	switch {
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("local store %s is in use by another process, or not ours to write: %w", dir, err)
+	case err != nil:
+		return nil, fmt.Errorf("opening local store %s (a cache: if it is damaged, remove the folder and it is restored from the changelogs): %w", dir, err)
+	}
+	s := &Store{db: db, now: c.now, rowLimit: c.rowBytes, ids: map[string]uint16{}, open: map[string]bool{}}
+	if err := s.loadIDs(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+const (
+	defaultCacheBytes    = 16 << 20 // of blocks; rows that are in use are in the tables' caches
+	defaultMemTableBytes = 16 << 20
+)
+
+func pebbleOptions(c storeConfig) *pebble.Options {
+	o := &pebble.Options{
 		FormatMajorVersion: pebble.FormatNewest,
 		DisableWAL:         true,
 		CacheSize:          c.cacheBytes,
 		MemTableSize:       c.memTableBytes,
 		// A burst must not stop the commits: three memtables may wait for their flush.
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
+		L0CompactionThreshold:       8,
 		L0StopWritesThreshold:       24,
 		MaxOpenFiles:                256,
-		Logger:                      pebbleLogger{c.logger},
 	}
-	for i := range po.Levels {
+	if c.logger != nil {
+		o.Logger = pebbleLogger{c.logger}
+	}
+	for i := range o.Levels {
 		// Half of all reads ask for keys that do not exist yet.
-		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		// Less to do per read, for a few percent of disk: one level of index, no
+		// compression of values that are mostly ids and numbers.
+		o.Levels[i].IndexBlockSize = math.MaxInt32
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+		// Small files have small indexes and filters, which are read and cached whole.
+		o.TargetFileSizes[i] = 4 << 20
 	}
-	if dir == "" {
-		po.FS, dir = vfs.NewMem(), "store"
-	}
-	db, err := pebble.Open(dir, po)
-	if err != nil {
-		return nil, fmt.Errorf("opening local store %s (a cache: if it is damaged, remove the folder and it is restored from the changelogs): %w", dir, err)
-	}
-	s := &Store{db: db, now: c.now, ids: map[string]uint16{}, open: map[string]bool{}}
-	if err := s.loadIDs(); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return s, nil
+	return o
 }
 
 // Close writes what is in memory to disk. Engines that still use the store get

@@ -58,6 +58,7 @@ type table struct {
 	bytes   int
 	replay  int64 // replaying: offset of the last record in the overlay, -1 if none
 	topic   [16]byte
+	rows    rowCache     // committed values, once replaying is over
 	records []kgo.Record // scratch of flush
 }
 
@@ -68,7 +69,7 @@ type entry struct {
 }
 
 func newTable(sp *space, part int32) *table {
-	return &table{sp: sp, part: part, now: sp.s.now, index: map[string]int32{}, replay: -1}
+	return &table{sp: sp, part: part, now: sp.s.now, index: map[string]int32{}, replay: -1, rows: rowCache{s: sp.s}}
 }
 
 // Open compares the store with the changelog and empties the partition if the one
@@ -113,6 +114,7 @@ func (t *table) Close() error {
 		}
 	}
 	t.forget()
+	t.rows.drop()
 	return t.touch()
 }
 
@@ -135,8 +137,34 @@ func (t *table) Get(key string) ([]byte, error) {
 		t.mu.RUnlock()
 		return v, nil
 	}
+	replaying := t.mode == replaying
 	t.mu.RUnlock()
-	return get(t.sp, kindTable, key)
+	if replaying {
+		return get(t.sp, kindTable, key)
+	}
+	return t.committedValue(key)
+}
+
+// committedValue reads past the open transaction.
+func (t *table) committedValue(key string) ([]byte, error) {
+	t.mu.Lock()
+	v, ok := t.rows.get(key)
+	version := t.rows.version
+	t.mu.Unlock()
+	if ok {
+		return v, nil
+	}
+	v, err := get(t.sp, kindTable, key)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	// A commit between the read and now may have made it old.
+	if t.rows.version == version && t.mode != replaying {
+		t.rows.put(key, v)
+	}
+	t.mu.Unlock()
+	return v, nil
 }
 
 func (t *table) Has(key string) (bool, error) {
@@ -315,9 +343,13 @@ func (t *table) flush(topic string, produce func(*kgo.Record)) int {
 	return n
 }
 
-// committed drops the overlay after the store has taken it.
+// committed turns the overlay into cached rows after the store has taken it.
 func (t *table) committed() {
 	t.mu.Lock()
+	t.rows.version++
+	for i := range t.ents {
+		t.rows.put(t.ents[i].key, t.ents[i].value)
+	}
 	t.forget()
 	t.mu.Unlock()
 }

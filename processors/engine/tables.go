@@ -75,7 +75,7 @@ func (e *Engine) checkStore(topic string, partition int32, m mark) (id [16]byte,
 	if err != nil {
 		return id, false, err
 	}
-	why := ""
+	var why string
 	away := e.store.now().Sub(m.seen)
 	switch {
 	case m.topic != id:
