@@ -38,7 +38,8 @@ lint: $(TOOLS)/golangci-lint ## static checks
 
 unit: ## all tests with the race detector, real Kafka included
 	deploy/local/tools.sh
-	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+	CGO_ENABLED=1 $(GO) build -race ./...
+	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout $(TEST_TIMEOUT) ./... # one at a time: crash tests need their cores
 
 fuzz: ## 30 s of each fuzz target
 	./deploy/local/fuzz.sh 30s
