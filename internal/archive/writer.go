@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/linkedin/goavro/v2"
 
@@ -85,14 +87,18 @@ func NewWriter(file File, h Header) (*Writer, error) {
 	if w.packer, err = flate.NewWriter(&w.packed, flate.DefaultCompression); err != nil {
 		return nil, err
 	}
-	// goavro writes the header, and so vouches that others can parse the schema.
-	// It takes no encoded records, and would put the entries of maps into any order.
-	var header bytes.Buffer
-	if _, err := goavro.NewOCFWriter(goavro.OCFConfig{W: &header, Schema: schema, CompressionName: codecPacked, MetaData: meta, SyncMarker: w.sync}); err != nil {
-		return nil, fmt.Errorf("writing the header: %w", err)
+	// What another implementation cannot parse, nobody but this program could read.
+	if _, err := goavro.NewCodec(schema); err != nil {
+		return nil, fmt.Errorf("writing the schema of the file: %w", err)
 	}
-	w.count, w.digest = int64(bytes.Index(header.Bytes(), unknownCount)), int64(bytes.Index(header.Bytes(), unknownDigest))
-	_, err = file.Write(header.Bytes())
+	meta["avro.schema"], meta["avro.codec"] = []byte(schema), []byte(codecPacked)
+	header := avro.AppendLong(bytes.Clone(magic), int64(len(meta)))
+	for _, key := range slices.Sorted(maps.Keys(meta)) {
+		header = avro.AppendBytes(avro.AppendString(header, key), meta[key])
+	}
+	header = append(append(header, 0), w.sync[:]...)
+	w.count, w.digest = int64(bytes.Index(header, unknownCount)), int64(bytes.Index(header, unknownDigest))
+	_, err = file.Write(header)
 	return w, err
 }
 

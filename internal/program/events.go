@@ -116,3 +116,12 @@ func printJSON(w io.Writer, v any) error {
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(v)
 }
+
+// printUnreadable prints a record that cannot be decoded, on one line.
+func printUnreadable(w io.Writer, asJSON bool, r *kgo.Record, why error) error {
+	if asJSON {
+		return printJSON(w, map[string]string{"position": position(r), "unreadable": why.Error()})
+	}
+	_, err := fmt.Fprintf(w, "%s  unreadable: %v\n", position(r), why)
+	return err
+}

@@ -63,16 +63,17 @@ func (r *running) tail(ctx context.Context, t *topology.Topology, aggregates []t
 			return fmt.Errorf("reading %s/%d: %w", fe.Topic, fe.Partition, fe.Err)
 		}
 		for it := fetches.RecordIter(); !it.Done(); {
-			e, err := readEvent(r.framer, it.Next())
+			rec := it.Next()
+			e, err := readEvent(r.framer, rec)
 			switch {
 			case err != nil: // one that cannot be read hides none of the others
-				fmt.Fprintln(w, "unreadable:", err)
+				err = printUnreadable(w, asJSON, rec, err)
 			case asJSON:
 				err = printJSON(w, e)
 			default:
 				e.line(w)
 			}
-			if asJSON && err != nil {
+			if err != nil {
 				return errors.Join(err, w.Flush())
 			}
 		}

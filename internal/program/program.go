@@ -46,7 +46,10 @@ func Run(t *topology.Topology, o Options, args []string, in io.Reader, out, errs
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the next interrupt has its usual effect
+	return run(ctx, t, o, args, in, out, errs)
+}
 
+func run(ctx context.Context, t *topology.Topology, o Options, args []string, in io.Reader, out, errs io.Writer) int {
 	root := command(t, o)
 	root.SetArgs(args)
 	root.SetIn(in)
@@ -85,8 +88,8 @@ func command(t *topology.Topology, o Options) *cobra.Command {
 		}
 	}
 	add("run", devCommand(t, o))
-	add("judge", checkCommand(t), verifyCommand(t), schemasCommand(t))
-	add("look", eventsCommand(t), topologyCommand(t), versionCommand())
+	add("judge", checkCommand(t), doctorCommand(t), verifyCommand(t), schemasCommand(t))
+	add("look", eventsCommand(t), dlqCommand(t), topologyCommand(t), versionCommand())
 	root.AddCommand(o.Commands...)
 	return root
 }

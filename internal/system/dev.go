@@ -225,7 +225,7 @@ func (d *Dev) openTopics(ctx context.Context) error {
 }
 
 func (d *Dev) judgeLive(ctx context.Context) error {
-	actual, err := actualTopics(ctx, kadm.NewClient(d.client), d.topology)
+	actual, err := ActualTopics(ctx, kadm.NewClient(d.client), d.topology)
 	if err != nil {
 		return err
 	}

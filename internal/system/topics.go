@@ -23,8 +23,8 @@ func (e *FaultsError) Error() string {
 	return e.Gate + " does not pass:\n  - " + strings.Join(e.Faults, "\n  - ")
 }
 
-// actualTopics fetches the context's topics as the broker has them.
-func actualTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology) (map[string]topology.Actual, error) {
+// ActualTopics fetches the context's topics as the broker has them.
+func ActualTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology) (map[string]topology.Actual, error) {
 	var names []string
 	for _, topic := range t.Topics() {
 		names = append(names, topic.Name)
@@ -65,7 +65,7 @@ func actualTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology)
 
 // provisionTopics creates what is missing and refuses what disagrees.
 func provisionTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology, replication int16) error {
-	actual, err := actualTopics(ctx, admin, t)
+	actual, err := ActualTopics(ctx, admin, t)
 	if err != nil {
 		return err
 	}

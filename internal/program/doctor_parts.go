@@ -1,0 +1,81 @@
+package program
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/nexusblueprint/nexus/internal/serde"
+	"github.com/nexusblueprint/nexus/internal/system"
+)
+
+// broker judges whether the broker answers and has the topics as they must be.
+func (d *doctor) broker(ctx context.Context, r *running) {
+	ctx, cancel := seconds(ctx, 10)
+	defer cancel()
+	cl, err := kgo.NewClient(r.broker...)
+	if err == nil {
+		defer cl.Close()
+		err = cl.Ping(ctx)
+	}
+	if err != nil {
+		d.fail("broker", "look at the broker's log; from another machine, make sure that its port can be reached", "%s does not answer: %v", r.endpoints.Bus, err)
+		return
+	}
+	d.ok("broker", "%s answers", r.endpoints.Bus)
+
+	actual, err := system.ActualTopics(ctx, kadm.NewClient(cl), d.topology)
+	if err != nil {
+		d.fail("topics", "grant the right to describe topics and their settings", "the topics cannot be read: %v", err)
+		return
+	}
+	wanted := d.topology.Topics()
+	faults := d.topology.Compare(actual)
+	for _, topic := range wanted {
+		if _, there := actual[topic.Name]; !there {
+			faults = append(faults, "topic "+topic.Name+" is missing: it is created at a start")
+		}
+	}
+	if len(faults) > 0 {
+		d.fail("topics", "nothing was changed; a start refuses topics that disagree", "%s", strings.Join(faults, "\n"))
+		return
+	}
+	d.ok("topics", "all %d are as the topology wants them", len(wanted))
+}
+
+// registry judges whether the registry answers, has every schema of this program
+// and lets none in that breaks readers.
+func (d *doctor) registry(ctx context.Context, r *running) {
+	ctx, cancel := seconds(ctx, 10)
+	defer cancel()
+	err := r.framer.Load(ctx)
+	switch {
+	case errors.Is(err, serde.ErrNotRegistered):
+		d.fail("registry", "nexus schemas register --registry "+r.endpoints.Registry, "%s answers, but %v", r.endpoints.Registry, err)
+	case err != nil:
+		d.fail("registry", "look at the registry's log; from another machine, make sure that its port can be reached", "%s: %v", r.endpoints.Registry, err)
+		return
+	default:
+		d.ok("registry", "%s has all %d schemas of this program", r.endpoints.Registry, len(d.topology.Subjects()))
+	}
+	var weak []string
+	for _, c := range r.registry.Compatibility(sr.WithParams(ctx, sr.DefaultToGlobal), d.topology.Subjects()...) {
+		switch {
+		case c.Err != nil:
+			d.warn("compatibility", "ask again", "the level of %s cannot be read: %v", c.Subject, c.Err)
+			return
+		case c.Level != sr.CompatBackwardTransitive && c.Level != sr.CompatFullTransitive:
+			weak = append(weak, c.Subject+" ("+c.Level.String()+")")
+		}
+	}
+	if len(weak) > 0 {
+		d.warn("compatibility", "set BACKWARD_TRANSITIVE or FULL_TRANSITIVE: the log is read for ever, so every version must stay readable",
+			"too weak for %s", strings.Join(weak, ", "))
+		return
+	}
+	d.ok("compatibility", "every version of a schema must be able to read all earlier ones")
+}
