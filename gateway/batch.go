@@ -18,7 +18,7 @@ const (
 	batchLinesMax  = 10_000
 	batchBytesMax  = 64 << 20
 	batchAheadMax  = 2_048 // lines read and not yet answered
-	batchGroupMax  = 512   // answers that share one look at the positions
+	batchGroupMax  = 512   // commands that share one question to the view, and answers that share one look at the positions
 	batchIdleMax   = 30 * time.Second
 	lineExtraBytes = 1 << 10 // what a line may have around its command
 )
@@ -72,6 +72,7 @@ type batch struct {
 	ctx   context.Context
 	wait  time.Duration
 	trace *string
+	ahead []batchLine    // read and not yet logged; the reader's own
 	lines chan batchLine // in the order of the body
 	out   *outbox
 }
@@ -86,30 +87,33 @@ type batchLine struct {
 // read logs the commands of the body, line by line.
 func (b *batch) read(lines *lineReader) {
 	defer close(b.lines)
+	defer b.launch()
 	var parse lineParser
-	commands := 0
-	for {
+	for commands := 0; ; {
 		raw, err := lines.next()
-		if err != nil {
-			if last := b.ending(err); last != nil {
-				b.lines <- batchLine{number: lines.number, no: last}
-			}
-			if errors.Is(err, errLineTooLong) {
-				commands++
-				continue
-			}
-			return
-		}
-		if len(raw) == 0 {
-			continue
-		}
-		if commands++; commands > batchLinesMax {
-			b.lines <- batchLine{number: lines.number, no: problemf(codeBatchTooLarge, "the batch has more than %d commands; this one and what follows was not read", batchLinesMax)}
-			return
-		}
 		line := batchLine{number: lines.number}
-		line.ticket, line.no = b.launch(&parse, raw)
-		b.lines <- line
+		switch {
+		case err != nil:
+			if line.no = b.ending(err); line.no != nil {
+				b.ahead = append(b.ahead, line)
+			}
+			if !errors.Is(err, errLineTooLong) {
+				return
+			}
+			commands++
+		case len(raw) == 0:
+		case commands == batchLinesMax:
+			line.no = problemf(codeBatchTooLarge, "the batch has more than %d commands; this one and what follows was not read", batchLinesMax)
+			b.ahead = append(b.ahead, line)
+			return
+		default:
+			commands++
+			line.ticket, line.no = b.board(&parse, raw)
+			b.ahead = append(b.ahead, line)
+		}
+		if len(b.ahead) == batchGroupMax || lines.in.Buffered() == 0 {
+			b.launch()
+		}
 	}
 }
 
@@ -126,8 +130,8 @@ func (b *batch) ending(err error) *problem {
 	return nil
 }
 
-// launch logs the command of one line.
-func (b *batch) launch(parse *lineParser, raw []byte) (*ticket, *problem) {
+// board takes the command of one line as far as its flight.
+func (b *batch) board(parse *lineParser, raw []byte) (*ticket, *problem) {
 	line, no := parse.line(raw)
 	if no != nil {
 		return nil, no
@@ -150,16 +154,52 @@ func (b *batch) launch(parse *lineParser, raw []byte) (*ticket, *problem) {
 		return nil, no
 	}
 	o.fresh = fresh
-	if !b.lots.enterWithin(b.ctx, b.wait) {
+	if !b.admit() {
 		return nil, overloaded("commands").of(o.id)
 	}
-	t, no := b.dispatch(b.ctx, o, b.wait)
+	t, no := b.Gateway.board(o, b.wait)
 	if no != nil {
 		b.lots.leave()
 		b.metrics.commands.failed(kind, no)
-		return nil, no.of(o.id)
+		return nil, no
 	}
 	return t, nil
+}
+
+// admit waits for room among the commands of all batches. What this batch holds
+// back goes first: batches that wait for each other's held back commands would
+// wait for ever.
+func (b *batch) admit() bool {
+	if b.lots.enter() {
+		return true
+	}
+	b.launch()
+	return b.lots.enterWithin(b.ctx, b.wait)
+}
+
+// launch logs the commands that were read ahead, in their order. The view is
+// asked for all of them at once: it answers when it has stored what it heard,
+// and waiting for that line by line would cost a batch its pace.
+func (b *batch) launch() {
+	var asked sync.WaitGroup
+	for _, line := range b.ahead {
+		if t := line.ticket; t != nil && !t.fresh {
+			asked.Go(func() { t.lookup = b.known(b.ctx, t.order) })
+		}
+	}
+	asked.Wait()
+	for _, line := range b.ahead {
+		if t := line.ticket; t != nil {
+			if no := b.depart(b.ctx, t); no != nil {
+				b.lots.leave()
+				b.close(t)
+				b.metrics.commands.failed(t.kind, no)
+				line.ticket, line.no = nil, no.of(t.id)
+			}
+		}
+		b.lines <- line
+	}
+	b.ahead = b.ahead[:0]
 }
 
 // collect waits for the outcomes in order and renders the answers, as many at

@@ -63,6 +63,9 @@ func (b *batch) appendLine(dst []byte, s *settledLine, positions views.Position,
 		position := positionOn(positions, b.partition(s.ticket.kind.aggregate, s.ticket.aggregateID))
 		dst = appendStatus(appendAccepted(dst, s.outcome, position), acceptedStatus(s.outcome))
 	}
+	if s.ticket != nil && s.ticket.replayed && s.outcome != nil {
+		dst = append(dst, `,"replayed":true`...)
+	}
 	dst = strconv.AppendInt(append(dst, `,"line":`...), int64(s.number), 10)
 	return append(dst, '}', '\n')
 }

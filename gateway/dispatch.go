@@ -34,6 +34,8 @@ func (o *order) metadata() *platform.CommandMetadata {
 type ticket struct {
 	*order
 	flight   *flight
+	first    bool // of its flight: it sends the command
+	lookup   lookup
 	expected Expectation
 	outcome  *platform.Outcome // nil: not yet
 	replayed bool              // the answer is an earlier one
@@ -42,37 +44,49 @@ type ticket struct {
 
 // dispatch logs the command unless its id is known or under way, and returns
 // the ticket to wait with. The caller closes it.
-//
-// The order of steps matters: who expects before he asks the view misses no
-// outcome, because the view knows all that was delivered before.
 func (g *Gateway) dispatch(ctx context.Context, o *order, wait time.Duration) (*ticket, *problem) {
+	t, no := g.board(o, wait)
+	if no != nil {
+		return nil, no
+	}
+	t.lookup = g.known(ctx, o)
+	if no := g.depart(ctx, t); no != nil {
+		g.close(t)
+		return nil, no
+	}
+	return t, nil
+}
+
+// board enters the command's flight and announces interest in its outcome. It
+// comes before the view is asked: the view knows all that was delivered before,
+// so whoever boards first and asks then misses nothing.
+func (g *Gateway) board(o *order, wait time.Duration) (*ticket, *problem) {
 	fl, first, ok := g.flights.join(o.id, o.hash)
 	if !ok {
 		return nil, reused(o)
 	}
-	t := &ticket{order: o, flight: fl, replayed: !first, deadline: g.clock.Now().Add(wait)}
-	t.expected = g.outcomes.Expect(o.id)
-	known, found, err := g.known(ctx, o)
-	switch {
-	case err != nil:
-		no := g.unavailable("reading outcomes", err)
-		if first {
-			fl.fail(no)
-		}
-		g.close(t)
-		return nil, no
-	case found && known.BodyHash != o.hash:
-		no := reused(o)
-		if first {
-			fl.fail(no)
-		}
-		g.close(t)
-		return nil, no
-	case found:
-		t.outcome, t.replayed = known, true
-		return t, nil
+	return &ticket{order: o, flight: fl, first: first, replayed: !first, expected: g.outcomes.Expect(o.id), deadline: g.clock.Now().Add(wait)}, nil
+}
+
+// depart logs the command if this ticket is the first of its flight and the view
+// did not know the id.
+func (g *Gateway) depart(ctx context.Context, t *ticket) *problem {
+	var no *problem
+	switch l := &t.lookup; {
+	case l.err != nil:
+		no = g.unavailable("reading outcomes", l.err)
+	case l.outcome != nil && l.outcome.BodyHash != t.hash:
+		no = reused(t.order)
+	case l.outcome != nil:
+		t.outcome, t.replayed = l.outcome, true
+		return nil
 	}
-	if first {
+	switch {
+	case !t.first:
+	case no != nil:
+		t.flight.fail(no)
+	default:
+		fl, o := t.flight, t.order
 		// The client may go, the command does not: others may wait for it.
 		g.emitter.Send(context.WithoutCancel(ctx), o.kind.aggregate, o.aggregateID, o.command, o.metadata(), func(err error) {
 			if err != nil {
@@ -80,15 +94,26 @@ func (g *Gateway) dispatch(ctx context.Context, o *order, wait time.Duration) (*
 			}
 		})
 	}
-	return t, nil
+	return no
 }
 
-// known finds the outcome of an earlier command with the id.
-func (g *Gateway) known(ctx context.Context, o *order) (*platform.Outcome, bool, error) {
+// lookup is what the view said of a command id.
+type lookup struct {
+	outcome *platform.Outcome // nil: the id is not known
+	err     error
+}
+
+// known asks the view for an earlier command with the id.
+func (g *Gateway) known(ctx context.Context, o *order) (l lookup) {
 	if o.fresh {
-		return nil, false, nil
+		return l
 	}
-	return g.outcomes.Get(ctx, o.id)
+	out, found, err := g.outcomes.Get(ctx, o.id)
+	if found {
+		l.outcome = out
+	}
+	l.err = err
+	return l
 }
 
 // close ends the ticket's part in its flight.

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/nexusblueprint/nexus/emitters"
 	"github.com/nexusblueprint/nexus/internal/clock"
 	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/topology"
@@ -178,6 +179,9 @@ func (g *Gateway) unavailable(doing string, err error) *problem {
 	}
 	if !errors.Is(err, context.Canceled) {
 		g.log.Warn("a request could not be served", "doing", doing, "err", err)
+	}
+	if errors.Is(err, emitters.ErrFull) {
+		return problemf(codeUnavailable, "%s failed: the log has no room for more; send the request again when its disk has free space", doing)
 	}
 	return problemf(codeUnavailable, "%s failed; send the request again in a moment", doing)
 }

@@ -76,7 +76,10 @@ func (d *description) common() {
 	pends := []string{"commandId", "type", "aggregateType", "aggregateId"}
 	problem := problemProperties()
 	complains := []string{"type", "title", "status", "code", "detail"}
-	line := schema{"line": whole("The line's number, from 1."), "status": whole("What the single route's status would have been.")}
+	line := schema{
+		"line": whole("The line's number, from 1."), "status": whole("What the single route's status would have been."),
+		"replayed": schema{"type": "boolean", "description": "True for the first answer to a repeated command; else absent."},
+	}
 	for name, s := range map[string]schema{
 		"CommandAnswer":  object(answered, answer),
 		"CommandPending": object(pends, pending),
@@ -84,8 +87,8 @@ func (d *description) common() {
 		"CommandOutcome": object(append([]string{"status"}, answered...), both(answer, schema{"status": line["status"]})),
 		"CommandProblem": object(append([]string{"commandId"}, complains...), problem),
 		"BatchAnswer":    object(append([]string{"line", "status"}, answered...), both(answer, line)),
-		"BatchPending":   object(append([]string{"line", "status"}, pends...), both(pending, line)),
-		"BatchProblem":   object(append([]string{"line"}, complains...), both(problem, schema{"line": line["line"]})),
+		"BatchPending":   object(append([]string{"line", "status"}, pends...), both(pending, schema{"line": line["line"], "status": line["status"]})),
+		"BatchProblem":   object(append([]string{"line"}, complains...), both(problem, schema{"line": line["line"], "replayed": line["replayed"]})),
 		"ReadModel": object([]string{"name", "version", "fields", "count", "lag", "lagRecords", "position"}, withLag(schema{
 			"name": text("Its name in paths."), "version": whole("Version of its fold."), "count": whole("How many documents it has."),
 			"fields": list(object([]string{"name", "type"}, schema{"name": text("The field."), "type": schema{"type": "string", "enum": typeNames}})),

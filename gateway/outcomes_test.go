@@ -64,7 +64,7 @@ func TestCommand_repeated_with_a_difference_is_refused(t *testing.T) {
 func TestCommand_repeated_before_the_view_knows(t *testing.T) {
 	r := newRig(t)
 	r.do(http.MethodPost, placePath, placeOrder, "Idempotency-Key", "k").is(201)
-	r.Gateway.outcomes = forgetful{outcomes{r.world}}
+	r.outcomes = forgetful{outcomes{r.world}}
 	r.do(http.MethodPost, placePath, placeOrder, "Idempotency-Key", "k").is(201).has("Idempotency-Replayed", "true")
 	r.do(http.MethodPost, placePath, strings.Replace(placeOrder, "2.55", "2.56", 1), "Idempotency-Key", "k").is(409).says("code", "command-id-reused").has("Idempotency-Replayed", "")
 }
@@ -165,9 +165,7 @@ func TestCommand_concurrent_requests_with_one_id(t *testing.T) {
 	if n := r.commandsSent(); n != 1 || replayed != same-1 {
 		t.Errorf("%d commands were sent and %d answers replayed, want 1 and %d", n, replayed, same-1)
 	}
-	if n := len(r.flights.flying); n != 0 {
-		t.Errorf("%d flights never ended", n)
-	}
+	r.clean()
 }
 
 func TestCommand_without_outcome_in_time(t *testing.T) {
@@ -181,9 +179,7 @@ func TestCommand_without_outcome_in_time(t *testing.T) {
 	r.do(http.MethodGet, where, "").is(202).says("commandId", id, "status", 202)
 	r.release()
 	r.do(http.MethodGet, where, "").is(200).says("status", 201, "version", 1, "type", "PlaceOrder").has("ETag", `"1"`)
-	if n := len(r.waiting); n != 0 {
-		t.Errorf("%d expectations were never cancelled", n)
-	}
+	r.clean()
 }
 
 func TestGetCommand(t *testing.T) {
@@ -300,7 +296,7 @@ func TestCommand_when_things_fail(t *testing.T) {
 	})
 	t.Run("positions", func(t *testing.T) {
 		r := newRig(t)
-		r.Gateway.positions = noPositions{r.world}
+		r.positions = noPositions{r.world}
 		a := r.do(http.MethodPost, placePath, placeOrder, "Idempotency-Key", "k").is(202).has("Location", "/api/commands/k")
 		if strings.Contains(a.body, "position") {
 			t.Errorf("body %s", a.body)

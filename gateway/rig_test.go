@@ -105,6 +105,20 @@ func (r *rig) send(req *http.Request) answered {
 	return a
 }
 
+// clean demands that nothing of any command stayed behind.
+func (r *rig) clean() {
+	r.t.Helper()
+	r.flights.mu.Lock()
+	flights := len(r.flights.flying)
+	r.flights.mu.Unlock()
+	r.mu.Lock()
+	interests := len(r.waiting)
+	r.mu.Unlock()
+	if permits := r.singles.inside() + r.lots.inside() + r.batches.inside(); permits+flights+interests != 0 {
+		r.t.Errorf("left behind: %d permits, %d flights, %d expectations", permits, flights, interests)
+	}
+}
+
 // raw gives the body of a 200 without holding it against the document.
 func (r *rig) raw(method, path string) string {
 	r.t.Helper()

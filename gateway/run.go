@@ -50,7 +50,7 @@ func (g *Gateway) Run(ctx context.Context, listener net.Listener) error {
 	}
 	g.draining.Store(true)
 	err := drain(base, server, giveUp)
-	<-served
+	_ = <-served
 	return err
 }
 

@@ -223,23 +223,29 @@ type states struct{ *world }
 
 func (w states) Get(ctx context.Context, aggregateType, id string, minVersion int64) (views.State, error) {
 	for {
-		w.mu.Lock()
-		k, err := w.kept[aggregateType+"/"+id], w.viewErr
-		w.mu.Unlock()
-		switch {
-		case err != nil:
-			return views.State{}, err
-		case k != nil && k.version >= minVersion:
-			return views.State{Version: k.version, At: k.at, Avro: k.state.AppendAvro(nil)}, nil
-		case k == nil && minVersion == 0:
-			return views.State{}, fmt.Errorf("reading: %w", views.ErrNotFound)
+		state, err := w.current(aggregateType + "/" + id)
+		if err != nil || state.Version >= max(minVersion, 1) {
+			return state, err
+		}
+		if minVersion == 0 {
+			return state, fmt.Errorf("reading: %w", views.ErrNotFound)
 		}
 		select {
 		case <-ctx.Done():
-			return views.State{}, fmt.Errorf("waiting: %w", views.ErrBehind)
+			return state, fmt.Errorf("waiting: %w", views.ErrBehind)
 		case <-time.After(time.Millisecond):
 		}
 	}
+}
+
+func (w states) current(key string) (views.State, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k := w.kept[key]
+	if k == nil {
+		return views.State{}, w.viewErr
+	}
+	return views.State{Version: k.version, At: k.at, Avro: k.state.AppendAvro(nil)}, w.viewErr
 }
 
 func (w *world) Events(_ context.Context, aggregateType, id string, from int64, limit int) ([]views.Event, error) {

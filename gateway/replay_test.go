@@ -1,0 +1,34 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/nexusblueprint/nexus/emitters"
+)
+
+func TestBatch_says_which_answers_are_repeated(t *testing.T) {
+	r := newRig(t)
+	line := func(id, command string) string {
+		return `{"type":"CancelOrder","id":"` + id + `","command":` + command + `}`
+	}
+	order := `{"type":"PlaceOrder","id":"p","command":` + orderBody("1") + `}`
+	refused := line("c", `{"orderId":"2"}`)
+	for _, a := range r.batch(order, refused) {
+		a.says("replayed", nil)
+	}
+	again := r.batch(order, refused, line("p", `{"orderId":"1"}`), place("3"))
+	again[0].is(201).says("replayed", true, "commandId", "p", "version", 1)
+	again[1].is(422).says("replayed", true, "commandId", "c")
+	again[2].is(409).says("replayed", nil)
+	again[3].is(201).says("replayed", nil)
+}
+
+func TestCommand_says_that_the_log_is_full(t *testing.T) {
+	r := newRig(t)
+	r.change(func() { r.sendErr = fmt.Errorf("%w: %w", emitters.ErrUnavailable, emitters.ErrFull) })
+	const detail = "logging the command failed: the log has no room for more; send the request again when its disk has free space"
+	r.do(http.MethodPost, placePath, placeOrder).is(503).says("code", "unavailable", "detail", detail).has("Retry-After", "2")
+	r.batch(place("1"))[0].is(503).says("code", "unavailable", "detail", detail)
+}
