@@ -34,6 +34,7 @@ type LoadOptions struct {
 	// Server is the platform's address; "" means DefaultServer.
 	Server string
 	// Sources are read one after the other; none means Sample(), all months.
+	// Those whose size is known are read through before the first command is sent.
 	Sources []retailcsv.Source
 	// Out takes progress and the result: a bar on a terminal, else plain lines.
 	// Nil means silence.
@@ -110,6 +111,9 @@ func Load(ctx context.Context, o LoadOptions) (LoadReport, error) {
 		return LoadReport{}, err
 	}
 	defer c.Close()
+	if err := checked(ctx, o.Sources); err != nil {
+		return LoadReport{}, fmt.Errorf("nothing was loaded: %w", err)
+	}
 	l := &loader{client: c, patience: o.Patience, positions: positions{}, start: now()}
 	l.lastAnswer = l.start
 	p := newProgress(o.Out, l, o.Sources)
@@ -127,6 +131,27 @@ func Load(ctx context.Context, o LoadOptions) (LoadReport, error) {
 	l.report.Visible = now().Sub(l.start)
 	p.visible(l.report)
 	return l.report, nil
+}
+
+// checked reads the files through: what a damaged one holds is known to be wrong
+// only at its end, where its checksum is, and events are for ever. A pipe, which
+// has no size, can be read only once and is taken as it comes.
+func checked(ctx context.Context, sources []retailcsv.Source) error {
+	files := make([]retailcsv.Source, 0, len(sources))
+	for _, s := range sources {
+		if s.Bytes > 0 {
+			files = append(files, s)
+		}
+	}
+	for _, err := range retailcsv.Commands(files...) {
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 // now is the clock of progress and patience.
