@@ -202,6 +202,8 @@ func judge(err error) error {
 		return ErrOverloaded
 	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
 		return fmt.Errorf("%w: %w: %w", ErrRefused, ErrTooLarge, err)
+	case errors.Is(err, kerr.PolicyViolation):
+		return fmt.Errorf("%w: %w: %w", ErrUnavailable, ErrFull, err)
 	case errors.Is(err, kgo.ErrClientClosed), errors.Is(err, kgo.ErrAborting):
 		return fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
