@@ -64,7 +64,7 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	cfg = cfg.withDefaults()
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listening for the schema registry: %w", err)
+		return nil, fmt.Errorf("listening for the schema registry on %s: %w: stop what uses the address, or choose another (port 0 takes a free one)", cfg.Listen, err)
 	}
 	log, err := newTopicLog(cfg.Topic, cfg.ClientOpts)
 	if err != nil {
