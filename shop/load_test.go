@@ -176,7 +176,7 @@ func TestLoad_FaultsOnTheWayChangeNothing(t *testing.T) {
 		switch {
 		case chance(400):
 			return http.StatusTooManyRequests
-		case chance(400):
+		case chance(400): //nolint:gocritic // another throw of the dice
 			return http.StatusServiceUnavailable
 		case chance(200):
 			return http.StatusAccepted

@@ -39,7 +39,8 @@ func (b *batch) add(c retailcsv.Command) error {
 	if err != nil {
 		return fmt.Errorf("writing the id of command %s as JSON: %w", c.ID, err)
 	}
-	line := append(head[:len(head)-1], `,"command":`...)
+	line := head[:len(head)-1] // without the brace
+	line = append(line, `,"command":`...)
 	line, err = avro.AppendJSON(line, avro.Sets{retail.Schemas}.Find(name).Schema(), c.Record.AppendAvro(nil))
 	if err != nil {
 		return fmt.Errorf("writing command %s as JSON: %w", c.ID, err)

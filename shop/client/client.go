@@ -104,7 +104,7 @@ func (c *Client) Send(ctx context.Context, lines []byte, each func(Answer)) erro
 		return err
 	}
 	request.Header.Set("Content-Type", "application/x-ndjson")
-	response, err := c.do(request)
+	response, err := c.do(request) //nolint:bodyclose // discard closes it
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, into an
 	if err != nil {
 		return err
 	}
-	response, err := c.do(request)
+	response, err := c.do(request) //nolint:bodyclose // discard closes it
 	if err != nil {
 		return err
 	}

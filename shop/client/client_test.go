@@ -72,7 +72,8 @@ func TestClient_Problems(t *testing.T) {
 	}{
 		"the platform's": {
 			"2", `{"status":503,"code":"behind","detail":"not yet","title":"Behind"}`, 503,
-			client.Problem{Status: 503, Code: "behind", Detail: "not yet", Title: "Behind", RetryAfter: 2 * time.Second}, "503 behind: not yet",
+			client.Problem{Status: 503, Code: "behind", Detail: "not yet", Title: "Behind", RetryAfter: 2 * time.Second},
+			"503 behind: not yet",
 		},
 		"a proxy's":       {"", "<html>", 502, client.Problem{Status: 502}, "502 Bad Gateway"},
 		"a strange delay": {"tomorrow", "", 429, client.Problem{Status: 429}, "429 Too Many Requests"},

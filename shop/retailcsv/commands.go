@@ -1,6 +1,7 @@
 package retailcsv
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -78,7 +79,7 @@ func (g *grouper) source(s Source) error {
 	if err != nil {
 		return fmt.Errorf("opening %s: %w", s.Name, err)
 	}
-	defer file.Close() // only read from
+	defer func() { _ = file.Close() }() // only read from
 	lines, err := newLineReader(s.Name, file)
 	if err != nil {
 		return err
@@ -86,7 +87,7 @@ func (g *grouper) source(s Source) error {
 	rows := &rowReader{lineReader: lines}
 	for {
 		r, err := rows.row()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -58,7 +58,7 @@ func newLineReader(name string, file io.Reader) (*lineReader, error) {
 		l.r = bufio.NewReaderSize(unpacked, lineBytesMax)
 	}
 	first, err := l.next()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil, &Error{File: name, Want: "the file is empty; want the header " + header}
 	}
 	if err != nil {
