@@ -61,7 +61,8 @@ func ReadDocument(s *Schema, src []byte) (Document, error) {
 	if err := w.r.Close(s.name); err != nil {
 		return Document{}, err
 	}
-	doc.JSON, doc.Text = append(w.buf, '}'), text.String()
+	w.buf = append(w.buf, '}')
+	doc.JSON, doc.Text = w.buf, text.String()
 	return doc, nil
 }
 
