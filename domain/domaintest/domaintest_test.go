@@ -205,10 +205,11 @@ func TestShufflingFindsWhatDependsOnOrder(t *testing.T) {
 	t.Run("the order within an aggregate is kept", func(t *testing.T) {
 		p := projection(func(e *putIn) []domain.Change {
 			key := "first"
-			if e.Item == "d" || e.Item == "e" {
-				key = "third"
-			} else if e.Item == "c" {
+			switch e.Item {
+			case "c":
 				key = "second"
+			case "d", "e":
+				key = "third"
 			}
 			return []domain.Change{{Key: key, Record: e}}
 		}, func(doc *tally, c *putIn) { doc.Last += c.Item })
