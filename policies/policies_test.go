@@ -29,7 +29,7 @@ func TestRules(t *testing.T) {
 		}
 		modules[name] = ast.MustParseModule(string(text))
 	}
-	results, err := tester.NewRunner().Run(t.Context(), modules)
+	results, err := tester.NewRunner().SetModules(modules).RunTests(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
