@@ -89,7 +89,7 @@ var shared = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command("bash", script, "run", dir) //nolint:gosec,noctx // the module's own script, which lives as long as the test program
+	cmd := exec.Command("bash", script, "run", dir) //nolint:gosec // the module's own script, which lives as long as the test program
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = r, out, out
 	if err := cmd.Start(); err != nil {
 		return "", fmt.Errorf("starting %s: %w", script, err)

@@ -40,16 +40,16 @@ var doors = map[string]door{
 	"gateway":          {rooms: []string{"topology", "emitters", "views", "ports", "policies", "internal", "schemas/avro", "domain"}},
 	"policies":         {rooms: []string{"topology", "policies", "schemas/avro", "internal/compat"}},
 	"internal":         {rooms: []string{"internal", "schemas/avro", "domain", "topology", "ports"}},
-	"internal/system":  {rooms: any},
-	"internal/program": {rooms: any},
+	"internal/system":  {rooms: every},
+	"internal/program": {rooms: every},
 	"internal/check":   {rooms: []string{"internal", "schemas/avro", "domain", "topology", "ports"}},
-	"cmd":              {rooms: any},
-	"benchmarks":       {rooms: any},
-	"":                 {rooms: any}, // the root package
+	"cmd":              {rooms: every},
+	"benchmarks":       {rooms: every},
+	"":                 {rooms: every}, // the root package
 }
 
-// any marks rooms where everything is wired together.
-var any = []string{"*"}
+// every marks rooms where everything is wired together.
+var every = []string{"*"}
 
 // Judge returns one sentence per import that goes through no door.
 func Judge(packages []Package) []string {

@@ -127,7 +127,7 @@ func (s *Serde) load(ctx context.Context) (missing []*avro.Entry, err error) {
 			missing = append(missing, e)
 			continue
 		}
-		k.ids[e.Name], k.types[uint32(ids[i])] = uint32(ids[i]), e //nolint:gosec // the registry's ids are positive and 32 bits
+		k.ids[e.Name], k.types[uint32(ids[i])] = uint32(ids[i]), e // the registry's ids are positive and 32 bits
 	}
 	s.known.Store(k)
 	return missing, nil
