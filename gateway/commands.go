@@ -146,7 +146,7 @@ func commandPath(id string) string { return "/api/commands/" + url.PathEscape(id
 
 // getCommand is GET /api/commands/{id}.
 func (g *Gateway) getCommand(c *gin.Context) {
-	id, no := pathSegment(c, "type") // one tree of routes, one name
+	id, no := pathSegment(c, "id")
 	if no == nil {
 		if f := checkCommandID(id); f != nil {
 			no = faulty(codeInvalidID, *f)

@@ -2,10 +2,13 @@ package gateway
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 const (
@@ -211,4 +214,28 @@ func TestCommand_too_large_without_announced_length(t *testing.T) {
 func TestCommand_takes_a_charset(t *testing.T) {
 	r := newRig(t)
 	r.do(http.MethodPost, placePath, placeOrder, "Content-Type", "application/json; charset=UTF-8").is(201)
+}
+
+func TestCommand_with_a_body_that_does_not_arrive(t *testing.T) {
+	r := newRig(t)
+	for _, c := range []struct {
+		err    error
+		status int
+		code   string
+	}{
+		{os.ErrDeadlineExceeded, 408, "request-timeout"},
+		{io.ErrUnexpectedEOF, 400, "invalid-command"},
+	} {
+		req := request(http.MethodPost, placePath, placeOrder)
+		req.Body = io.NopCloser(io.MultiReader(strings.NewReader(placeOrder[:20]), iotest.ErrReader(c.err)))
+		r.send(req).is(c.status).says("code", c.code)
+	}
+	req := request(http.MethodPost, batchPath, "x")
+	req.Body = io.NopCloser(io.MultiReader(strings.NewReader(place("1")+"\n"), iotest.ErrReader(os.ErrDeadlineExceeded)))
+	answers := r.lines(r.send(req).is(200))
+	answers[0].is(201)
+	answers[1].is(408).says("line", 2, "code", "request-timeout")
+	if n := r.commandsSent(); n != 1 {
+		t.Errorf("%d commands were sent, want 1", n)
+	}
 }

@@ -146,7 +146,7 @@ func (g *Gateway) routes(registry *prometheus.Registry) *gin.Engine {
 
 	e.POST("/api/commands/:type", g.postCommand)
 	e.POST("/api/commands", g.postBatch)
-	e.GET("/api/commands/:type", g.getCommand)
+	e.GET("/api/commands/:id", g.getCommand)
 	e.GET("/api/queries", g.limited, g.getReadModels)
 	e.GET("/api/queries/:name", g.limited, g.getDocuments)
 	e.GET("/api/queries/:name/:id", g.limited, g.getDocument)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
@@ -82,13 +81,13 @@ func (m *commandMetrics) ended(t *ticket, no *problem) {
 
 // observe measures every request, whatever becomes of it.
 func (g *Gateway) observe(c *gin.Context) {
-	start := time.Now()
+	start := g.clock.Now()
 	defer func() {
 		route := c.FullPath()
 		if route == "" {
 			route = "none"
 		}
-		g.metrics.requests.WithLabelValues(methodLabel(c.Request.Method), route, strconv.Itoa(c.Writer.Status())).Observe(time.Since(start).Seconds())
+		g.metrics.requests.WithLabelValues(methodLabel(c.Request.Method), route, strconv.Itoa(c.Writer.Status())).Observe(g.clock.Now().Sub(start).Seconds())
 	}()
 	c.Next()
 }

@@ -51,16 +51,13 @@ func TestOpenAPI_has_every_route(t *testing.T) {
 	}
 	// What a route's first variable part stands for in the document.
 	instances := strings.NewReplacer(
-		"/api/queries/:name", "/api/queries/products", "/api/aggregates/:type", "/api/aggregates/order", "/:id", "/{id}",
+		"/api/queries/:name", "/api/queries/products", "/api/aggregates/:type", "/api/aggregates/order", "/api/commands/:type", "/api/commands/PlaceOrder", "/:id", "/{id}",
 	)
 	for _, route := range r.engine.Routes() {
 		if route.Path == "/" {
 			continue
 		}
 		path := instances.Replace(route.Path)
-		if path == "/api/commands/:type" {
-			path = map[string]string{http.MethodGet: "/api/commands/{id}", http.MethodPost: "/api/commands/PlaceOrder"}[route.Method]
-		}
 		item := doc.Paths.Value(path)
 		if item == nil || item.GetOperation(route.Method) == nil {
 			t.Errorf("%s %s is answered, but the document has no %s", route.Method, route.Path, path)
