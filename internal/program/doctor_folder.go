@@ -69,17 +69,20 @@ func (d *doctor) unclean() string {
 
 // disk judges the free space of the folder's disk.
 func (d *doctor) disk() {
-	const name = "disk"
 	at, err := existing(d.data)
 	var st syscall.Statfs_t
 	if err == nil {
 		err = syscall.Statfs(at, &st)
 	}
 	if err != nil {
-		d.fail(name, "make the folder readable for this user", "the free space of %s cannot be read: %v", d.data, err)
+		d.fail("disk", "make the folder readable for this user", "the free space of %s cannot be read: %v", d.data, err)
 		return
 	}
-	free := int64(uint64(st.Bavail) * uint64(st.Bsize)) //nolint:unconvert // types differ by platform
+	d.space(int64(uint64(st.Bavail) * uint64(st.Bsize))) //nolint:unconvert // types differ by platform
+}
+
+func (d *doctor) space(free int64) {
+	const name = "disk"
 	switch {
 	case free < freeBytesMin:
 		d.fail(name, "free some space: everything that was acknowledged is safe, and writes go on by themselves once there is room",
