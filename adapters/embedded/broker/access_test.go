@@ -19,8 +19,10 @@ import (
 
 func guest(t *testing.T, b *Broker, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	return newClient(t, append([]kgo.Opt{kgo.SeedBrokers(b.Addr()), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RequestRetries(1),
-		kgo.RetryTimeout(2 * time.Second), kgo.RecordRetries(1)}, opts...)...)
+	return newClient(t, append([]kgo.Opt{
+		kgo.SeedBrokers(b.Addr()), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RequestRetries(1),
+		kgo.RetryTimeout(2 * time.Second), kgo.RecordRetries(1),
+	}, opts...)...)
 }
 
 func TestGuests(t *testing.T) {

@@ -41,7 +41,7 @@ func (b *batch) body() []byte  { return b.raw[batchHeaderBytes:] }
 // readHeader reads the fixed head of a batch; raw must hold it.
 func readHeader(raw []byte) batch {
 	be := binary.BigEndian
-	return batch{ //nolint:gosec // signed fields of the wire format
+	return batch{ // signed fields of the wire format
 		raw:         raw,
 		offset:      int64(be.Uint64(raw)),
 		leaderEpoch: int32(be.Uint32(raw[12:])),
@@ -155,7 +155,7 @@ func marker(offset, producer int64, epoch int16, leaderEpoch int32, commit bool,
 	}
 	end := kmsg.EndTxnMarker{}
 	rec := kmsg.Record{Key: key.AppendTo(nil), Value: end.AppendTo(nil)}
-	rec.Length = int32(len(rec.AppendTo(nil)) - 1) //nolint:gosec // a dozen bytes; less the one byte of the length itself
+	rec.Length = int32(len(rec.AppendTo(nil)) - 1) // a dozen bytes; less the one byte of the length itself
 	return sealBatch(kmsg.RecordBatch{
 		FirstOffset:          offset,
 		PartitionLeaderEpoch: leaderEpoch,
@@ -174,7 +174,7 @@ func marker(offset, producer int64, epoch int16, leaderEpoch int32, commit bool,
 func sealBatch(b kmsg.RecordBatch) []byte {
 	b.Magic = 2
 	raw := b.AppendTo(nil)
-	binary.BigEndian.PutUint32(raw[8:], uint32(len(raw)-12)) //nolint:gosec // bounded by the segment size
+	binary.BigEndian.PutUint32(raw[8:], uint32(len(raw)-12)) // bounded by the segment size
 	binary.BigEndian.PutUint32(raw[17:], crc32.Checksum(raw[21:], castagnoli))
 	return raw
 }

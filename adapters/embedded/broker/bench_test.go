@@ -53,6 +53,7 @@ func BenchmarkStart(b *testing.B) {
 }
 
 func measureOpen(b *testing.B, o order) {
+	b.Helper()
 	raw, err := json.Marshal(o)
 	if err != nil {
 		b.Fatal(err)
@@ -137,8 +138,10 @@ func dataBatch(rng *rand.Rand, now time.Time, producer int64, size int, keys ...
 			r.Length = int32(len(r.AppendTo(nil)) - len(binary.AppendVarint(nil, int64(r.Length))))
 			records = r.AppendTo(records)
 		}
-		q := kmsg.RecordBatch{FirstOffset: offset, LastOffsetDelta: int32(len(keys) - 1), FirstTimestamp: now.UnixMilli(), MaxTimestamp: now.UnixMilli(),
-			ProducerID: producer, NumRecords: int32(len(keys)), Records: records}
+		q := kmsg.RecordBatch{
+			FirstOffset: offset, LastOffsetDelta: int32(len(keys) - 1), FirstTimestamp: now.UnixMilli(), MaxTimestamp: now.UnixMilli(),
+			ProducerID: producer, NumRecords: int32(len(keys)), Records: records,
+		}
 		if producer >= 0 {
 			q.Attributes = attrTxn
 		}
@@ -156,6 +159,7 @@ type partFile struct {
 }
 
 func (f *partFile) append(b *testing.B, raw []byte, records int64) {
+	b.Helper()
 	if f.dat == nil || f.size >= segmentBytes {
 		f.flush(b)
 		seg := segment{base: f.end}
@@ -185,6 +189,7 @@ func (f *partFile) append(b *testing.B, raw []byte, records int64) {
 }
 
 func (f *partFile) flush(b *testing.B) {
+	b.Helper()
 	if f.dat == nil {
 		return
 	}

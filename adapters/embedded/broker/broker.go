@@ -323,12 +323,12 @@ func (b *Broker) release() {
 		b.cluster.Close()
 	}
 	if b.ln != nil {
-		b.ln.Close()
+		_ = b.ln.Close()
 	}
 	if b.slot != nil {
-		b.slot.f.Close()
+		_ = b.slot.f.Close()
 	}
 	if b.lock != nil {
-		b.lock.Close()
+		_ = b.lock.Close()
 	}
 }

@@ -231,7 +231,7 @@ func sizeOf(path string) int64 {
 func consumeAndProduce(b *Broker, txnID string, rng *rand.Rand) error {
 	ctx := context.Background()
 	s, err := kgo.NewGroupTransactSession(append(b.ClientOpts(), kgo.TransactionalID(txnID), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("in"),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), kgo.FetchMaxPartitionBytes(100), kgo.FetchMaxWait(50*time.Millisecond),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxPartitionBytes(100), kgo.FetchMaxWait(50*time.Millisecond),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))...)
 	if err != nil {
 		return err

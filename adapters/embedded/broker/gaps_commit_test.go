@@ -36,7 +36,7 @@ func transact(t *testing.T, opts []kgo.Opt, out string) {
 	t.Helper()
 	opts = append(opts[:len(opts):len(opts)], kgo.TransactionalID("engine"), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("in"),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets())
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	s, err := kgo.NewGroupTransactSession(opts...)
 	if err != nil {
 		t.Fatal(err)
@@ -125,10 +125,12 @@ func TestGap_CommitTornByKill(t *testing.T) {
 		markers int
 	}{
 		{"one marker is missing", func(t *testing.T, dir string) {
+			t.Helper()
 			dropLastBatch(t, dir, tp{"out", 1})
 			dropCommits(t, dir)
 		}, "0:done 2:done", 1},
 		{"no marker was written yet", func(t *testing.T, dir string) {
+			t.Helper()
 			for p := range int32(3) {
 				dropLastBatch(t, dir, tp{"out", p})
 			}

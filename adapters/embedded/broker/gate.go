@@ -73,7 +73,7 @@ func (c *guarded) next() error {
 		return err
 	}
 	size := int64(binary.BigEndian.Uint32(head))
-	key, version := int16(binary.BigEndian.Uint16(head[4:])), int16(binary.BigEndian.Uint16(head[6:])) //nolint:gosec // wire format
+	key, version := int16(binary.BigEndian.Uint16(head[4:])), int16(binary.BigEndian.Uint16(head[6:])) // wire format
 	req := kmsg.RequestForKey(key)
 	if size < 8 || size > maxRequestBytes || req == nil || version < 0 || version > req.MaxVersion() {
 		return c.reject("not a Kafka request", key)

@@ -178,20 +178,6 @@ func lastSegment(tb testing.TB, dir string, t tp) (string, segment) {
 	return part, segs[len(segs)-1]
 }
 
-// eventually polls until cond holds.
-func eventually(tb testing.TB, what string, cond func() bool) {
-	tb.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !cond() {
-		if time.Now().After(deadline) {
-			tb.Fatalf("not within 10 s: %s", what)
-		}
-		<-tick.C
-	}
-}
-
 // values renders what was read as "partition:value,value ...".
 func values(read map[int32][]*kgo.Record) string {
 	var parts []string

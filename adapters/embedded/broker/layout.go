@@ -123,6 +123,7 @@ type segment struct {
 func (s segment) dat(dir string) string {
 	return filepath.Join(dir, strconv.FormatInt(s.base, 10)+".dat")
 }
+
 func (s segment) idx(dir string) string {
 	return filepath.Join(dir, strconv.FormatInt(s.base, 10)+".idx")
 }
@@ -157,8 +158,8 @@ func listSegments(dir string) ([]segment, error) {
 func indexEntry(epoch int32, maxTimestamp int64, inTxn bool) [indexEntryBytes]byte {
 	var e [indexEntryBytes]byte
 	e[0] = kfakeVersion
-	binary.LittleEndian.PutUint32(e[2:], uint32(epoch))        //nolint:gosec // the same 32 bits
-	binary.LittleEndian.PutUint64(e[6:], uint64(maxTimestamp)) //nolint:gosec // the same 64 bits
+	binary.LittleEndian.PutUint32(e[2:], uint32(epoch))        // the same 32 bits
+	binary.LittleEndian.PutUint64(e[6:], uint64(maxTimestamp)) // the same 64 bits
 	if inTxn {
 		e[14] = 1
 	}

@@ -18,7 +18,7 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("locking the data folder: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("locking the data folder %s: %w", dir, err)
 		}
@@ -28,7 +28,7 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, &LockedError{Dir: dir, PID: pid}
 	}
 	if err := writePID(f); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("locking the data folder %s: %w", dir, err)
 	}
 	return f, nil
@@ -48,5 +48,5 @@ func freeBytes(dir string) (int64, error) {
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return 0, fmt.Errorf("reading the free space of %s: %w", dir, err)
 	}
-	return int64(uint64(st.Bavail) * uint64(st.Bsize)), nil //nolint:gosec,unconvert // types differ by platform; no disk has 2^63 bytes
+	return int64(uint64(st.Bavail) * uint64(st.Bsize)), nil //nolint:unconvert // types differ by platform; no disk has 2^63 bytes
 }

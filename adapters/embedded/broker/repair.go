@@ -71,7 +71,7 @@ func (r *repair) scanAll(d *decision) ([]*scanned, error) {
 	var all []one
 	for _, t := range r.topics {
 		for p := range t.Partitions {
-			all = append(all, one{tp{t.Name, int32(p)}, t}) //nolint:gosec // partition counts are small
+			all = append(all, one{tp{t.Name, int32(p)}, t}) // partition counts are small
 		}
 	}
 	out := make([]*scanned, len(all))

@@ -175,7 +175,7 @@ var decompressor = kgo.DefaultDecompressor()
 
 // eachRecord calls fn for every record of a batch, which it may not keep.
 func eachRecord(b *batch, fn func(r *logRecord) error) error {
-	body, err := decompressor.Decompress(b.body(), kgo.CompressionCodecType(b.attrs&attrCodec)) //nolint:gosec // three bits
+	body, err := decompressor.Decompress(b.body(), kgo.CompressionCodecType(b.attrs&attrCodec)) // three bits
 	if err != nil {
 		return fmt.Errorf("decompressing the batch at offset %d: %w: %w", b.offset, err, ErrDamaged)
 	}
@@ -232,7 +232,7 @@ func (w *segmentWriter) add(offset, millis int64, rest []byte) error {
 	w.records = binary.AppendVarint(w.records, int64(n+len(rest)))
 	w.records = append(append(w.records, head[:n]...), rest...)
 	w.count++
-	w.lastDelta = int32(offset - w.first) //nolint:gosec // checked above
+	w.lastDelta = int32(offset - w.first) // checked above
 	w.maxTime = max(w.maxTime, millis)
 	return nil
 }
@@ -347,7 +347,7 @@ func (w *segmentWriter) keep(dir string, seg segment) error {
 // abandon closes what an error left open.
 func (w *segmentWriter) abandon() {
 	if w.dat != nil {
-		w.dat.Close()
+		_ = w.dat.Close()
 	}
 }
 

@@ -125,7 +125,7 @@ func readInto(buf *[]byte, path string, size int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	raw := (*buf)[:size]
 	_, err = io.ReadFull(f, raw)
 	return raw, err

@@ -87,7 +87,7 @@ func (s *slot) write(d *decision) error {
 	if err != nil {
 		return fmt.Errorf("encoding a decision: %w", err)
 	}
-	raw := binary.LittleEndian.AppendUint32(make([]byte, 0, 8+len(body)), uint32(len(body))) //nolint:gosec // bounded by the request
+	raw := binary.LittleEndian.AppendUint32(make([]byte, 0, 8+len(body)), uint32(len(body))) // bounded by the request
 	raw = binary.LittleEndian.AppendUint32(raw, crc32.Checksum(body, castagnoli))
 	s.full = true
 	return s.put(append(raw, body...))

@@ -49,7 +49,7 @@ func appendLogEntry(dst []byte, v any) ([]byte, error) {
 	at := len(dst)
 	dst = append(dst, make([]byte, logEntryHead)...)
 	dst = append(dst, body...)
-	binary.LittleEndian.PutUint32(dst[at:], uint32(2+len(body))) //nolint:gosec // a short entry
+	binary.LittleEndian.PutUint32(dst[at:], uint32(2+len(body))) // a short entry
 	binary.LittleEndian.PutUint16(dst[at+8:], kfakeVersion)
 	binary.LittleEndian.PutUint32(dst[at+4:], crc32.Checksum(dst[at+8:], castagnoli))
 	return dst, nil

@@ -68,7 +68,7 @@ type deafConn struct {
 func (d deafConn) Read(p []byte) (int, error) {
 	n, err := d.Conn.Read(p)
 	if d.deaf.Load() {
-		return 0, errors.Join(net.ErrClosed, d.Conn.Close())
+		return 0, errors.Join(net.ErrClosed, d.Close())
 	}
 	return n, err
 }
