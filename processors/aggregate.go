@@ -48,7 +48,7 @@ func (p *aggregateProcessor) handle(ctx goka.Context, msg any) {
 	in.at = in.timestamp
 	if engine.PartitionOf(in.key, p.partitions) != in.partition {
 		// The table of this key lives elsewhere: nothing may be decided here.
-		p.apply(ctx, &in, p.decider.misplaced(in, p.partitions))
+		p.apply(ctx, &in, p.decider.misplaced(in))
 		return
 	}
 	in.table, _ = ctx.Value().([]byte)
@@ -81,7 +81,7 @@ func (p *aggregateProcessor) apply(ctx goka.Context, in *input, eff effects) {
 
 // misplaced is the end of a command on the wrong partition. Its outcome goes to
 // that partition too; whoever waits reads them all.
-func (d *decider) misplaced(in input, partitions int32) effects {
+func (d *decider) misplaced(in input) effects {
 	s := &step{decider: d, in: in}
 	if meta := in.header(MetaHeader); meta != nil {
 		_ = d.framer.Decode(meta, &s.meta) // an unreadable id has nobody waiting
