@@ -153,7 +153,6 @@ func (m *mirror) run(ctx context.Context) error {
 		kgo.ConsumeTopics(m.cfg.Topology.ProjectionTable(m.projection)),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.RequireStableFetchOffsets(),
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(), // what was polled is written and committed before a partition goes
 		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { m.ready.Store(true) }),
