@@ -188,7 +188,7 @@ func (h *History) each(aggregate, id string, from, upTo int64, f func(meta, fram
 		failed = f(value[width:width+int(n)], value[width+int(n):])
 		return failed == nil
 	})
-	if failed != nil && failed != errEnough {
+	if failed != nil && !errors.Is(failed, errEnough) {
 		return failed
 	}
 	return err

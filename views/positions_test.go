@@ -86,8 +86,8 @@ func TestPositions_waitsForTheSearchStore(t *testing.T) {
 		aggregate, projector := r.producer(), r.producer()
 
 		aggregate.begin()
+		aggregate.put(raw(events))
 		last := aggregate.put(raw(events))
-		last = aggregate.put(raw(events))
 		aggregate.commit()
 		pos := r.after(p, events)
 		if pos[events] < last.Offset {
