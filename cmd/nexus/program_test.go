@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,6 +72,7 @@ func (b *transcript) Reset() {
 }
 
 func newNode(t *testing.T, args ...string) *node {
+	t.Helper()
 	n := &node{t: t, data: filepath.Join(t.TempDir(), "data"), args: args}
 	t.Cleanup(func() {
 		if n.cmd != nil {
@@ -196,20 +196,6 @@ func must(t *testing.T, args ...string) string {
 		t.Fatalf("nexus %s: exit code %d\n%s", strings.Join(args, " "), code, tail(out))
 	}
 	return out
-}
-
-func get(t *testing.T, url string) (int, string) {
-	t.Helper()
-	resp, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	var body bytes.Buffer
-	if _, err := body.ReadFrom(resp.Body); err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, body.String()
 }
 
 func wait(d time.Duration) { <-time.After(d) }
