@@ -65,6 +65,7 @@ func newSums() *sums {
 }
 
 func (s *sums) add(t testing.TB, row []string) {
+	t.Helper()
 	number, sku, at, customer, country := row[0], row[1], row[4], strings.TrimSuffix(row[6], ".0"), row[7]
 	quantity, err := strconv.ParseInt(row[3], 10, 64)
 	if err != nil {
@@ -104,6 +105,7 @@ func (s *sums) add(t testing.TB, row []string) {
 }
 
 func thousandths(t testing.TB, price string) int64 {
+	t.Helper()
 	whole, fraction, _ := strings.Cut(price, ".")
 	if len(fraction) > 3 {
 		t.Fatalf("price %q", price)

@@ -40,6 +40,7 @@ type server struct {
 }
 
 func newServer(t testing.TB) *server {
+	t.Helper()
 	s := &server{t: t, world: newWorld()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/commands", s.batch)

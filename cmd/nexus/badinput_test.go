@@ -68,6 +68,7 @@ func TestBadInput(t *testing.T) {
 }
 
 func badRequests(t *testing.T, api string) {
+	t.Helper()
 	const good = `{"sku":"A","description":"D","quantity":1,"reference":"r"}`
 	commands, stock := api+"/api/commands", api+"/api/commands/ReceiveStock"
 	send(t, api+"/api/commands/ReceiveStocks", good, 404, []string{"unknown-command", `\"ReceiveStocks\"`, "/api/openapi.json"})
@@ -90,6 +91,7 @@ func badRequests(t *testing.T, api string) {
 }
 
 func badQueries(t *testing.T, api string) {
+	t.Helper()
 	for query, c := range map[string][]string{
 		"queries/products?limit=1001":                        {"/limit", "from 1 to 1000"},
 		"queries/products?limit=99999999999999999999":        {"/limit", "from 1 to 1000"},
@@ -112,6 +114,7 @@ func badQueries(t *testing.T, api string) {
 const retailHeader = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
 
 func badFiles(t *testing.T, api string) {
+	t.Helper()
 	text := []byte(retailHeader)
 	for i := range 3000 { // many batches, had they been sent
 		text = fmt.Appendf(text, "%d,A,,7,2011-08-01 08:26:00,1.25,,EIRE\n", i)
@@ -144,6 +147,7 @@ func badFiles(t *testing.T, api string) {
 
 // badStarts starts more systems, on what the node n holds and on a folder of a newer release.
 func badStarts(t *testing.T, n *node, taken string) {
+	t.Helper()
 	newer := t.TempDir()
 	if err := os.WriteFile(filepath.Join(newer, "format"), []byte("999\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -123,6 +123,7 @@ var (
 )
 
 func prefix(t testing.TB) string {
+	t.Helper()
 	prefixMu.Lock()
 	defer prefixMu.Unlock()
 	prefixes++

@@ -205,6 +205,7 @@ func (f *partFile) flush(b *testing.B) {
 }
 
 func (f *partFile) close(b *testing.B) int64 {
+	b.Helper()
 	f.flush(b)
 	return f.total
 }
@@ -237,6 +238,7 @@ func BenchmarkCommit(b *testing.B) {
 }
 
 func commitLoop(b *testing.B, opts []kgo.Opt, parts int32) {
+	b.Helper()
 	tx := newClient(b, append(opts[:len(opts):len(opts)], kgo.TransactionalID("engine"), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))...)
 	for b.Loop() {
 		if err := tx.BeginTransaction(); err != nil {
