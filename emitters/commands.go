@@ -236,5 +236,5 @@ func (k kafkaLogger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 	if level == kgo.LogLevelError {
 		l = slog.LevelError
 	}
-	k.l.Log(context.Background(), l, "kafka client: "+msg, keyvals...)
+	k.l.Log(context.Background(), l, "kafka client: "+msg, keyvals...) //nolint:sloglint // what it says is franz-go's
 }
