@@ -3,6 +3,7 @@ package views
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -142,29 +143,28 @@ func (f *follower) resume(marks map[TopicPartition]mark, ends map[TopicPartition
 func (f *follower) awaitReady(ctx context.Context, b *broker) error {
 	tick := time.NewTicker(readyTick)
 	defer tick.Stop()
-	before := map[TopicPartition]int64{}
+	last := uint64(math.MaxUint64)
 	for {
-		var idle []probe
+		var open []probe
 		f.mu.Lock()
 		for tp, target := range f.target {
-			next := f.next[tp]
-			if next >= target {
+			if f.next[tp] >= target {
 				delete(f.target, tp)
 				continue
 			}
-			if was, known := before[tp]; !known || was == next {
-				idle = append(idle, probe{tp, next})
-			}
-			before[tp] = next
+			open = append(open, probe{tp, f.next[tp]})
 		}
 		f.ready = len(f.target) == 0
-		done := f.ready
+		done, idle := f.ready, last == math.MaxUint64 || last == f.stored
+		last = f.stored
 		f.mu.Unlock()
 		if done {
 			return nil
 		}
-		if err := f.lookPast(ctx, b, idle); err != nil {
-			return err
+		if idle {
+			if err := f.lookPast(ctx, b, open); err != nil {
+				return err
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -18,9 +18,10 @@ const (
 	// idleWait is how long the broker may hold a fetch while nothing comes: what an idle view costs.
 	idleWait = 5 * time.Second
 	// Bounds of the records in memory: one poll is being put down, haulsMax wait for it, the client holds one fetch.
-	fetchBytesMax = 4 << 20
-	pollMax       = 5_000
-	haulsMax      = 2
+	fetchBytesMax     = 1 << 20
+	partitionBytesMax = 256 << 10
+	pollMax           = 5_000
+	haulsMax          = 1
 
 	backoffMin = 50 * time.Millisecond
 	backoffMax = 5 * time.Second
@@ -126,7 +127,7 @@ func (f *follower) session(ctx context.Context) error {
 		kgo.ConsumePartitions(startsOf(marks)), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		// What was read must not be passed over in silence: out of range is an error, and begin decides.
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchMinBytes(1), kgo.FetchMaxWait(idleWait), kgo.FetchMaxBytes(fetchBytesMax), kgo.FetchMaxPartitionBytes(1<<20),
+		kgo.FetchMinBytes(1), kgo.FetchMaxWait(idleWait), kgo.FetchMaxBytes(fetchBytesMax), kgo.FetchMaxPartitionBytes(partitionBytesMax),
 	)...)
 	if err != nil {
 		return fmt.Errorf("setting up the view's client: %w", err)

@@ -49,8 +49,8 @@ func TestFollower_isReadyOverTailsNobodyIsShown(t *testing.T) {
 func TestFollower_isBuiltAnew(t *testing.T) {
 	for name, c := range map[string]struct {
 		harm func(r *rig, p *producer)
-		says   string
-		left   int // events afterwards, o0 and on
+		says string
+		left int // events afterwards, o0 and on
 	}{
 		"when a topic was created anew": {func(r *rig, p *producer) {
 			r.deleteTopic(r.topo.Events(r.order()))
@@ -136,14 +136,8 @@ func TestFollower_recordsGoneBeforeTheyWereReadAreToldOf(t *testing.T) {
 	stop()
 	_ = s.Close()
 	p.fill(20, 20)
-	adm := kadm.NewClient(r.broker.Client(t))
-	ctx := deadline(t, 10*time.Second)
-	ends, err := adm.ListEndOffsets(ctx, r.topo.Events(r.order()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := adm.DeleteRecords(ctx, ends.Offsets()); err != nil {
-		t.Fatal(err)
+	for i := range r.topo.PartitionCount() {
+		r.deleteRecords(TopicPartition{r.topo.Events(r.order()), i}, -1)
 	}
 	p.fill(40, 5)
 	h = NewHistory(r.config(r.openStore()))
@@ -175,6 +169,20 @@ func TestFollower_endsWhenTheStoreDoes(t *testing.T) {
 	}
 	if _, err := h.Events(t.Context(), "order", "o0", 1, 1); err == nil {
 		t.Error("it answers without a store")
+	}
+}
+
+// deleteRecords removes what stands before an offset; -1 is the end.
+func (r *rig) deleteRecords(tp TopicPartition, before int64) {
+	r.t.Helper()
+	var os kadm.Offsets
+	os.Add(kadm.Offset{Topic: tp.Topic, Partition: tp.Partition, At: before})
+	resp, err := kadm.NewClient(r.broker.Client(r.t)).DeleteRecords(deadline(r.t, 10*time.Second), os)
+	if err == nil {
+		err = resp.Error()
+	}
+	if err != nil {
+		r.t.Fatal(err)
 	}
 }
 

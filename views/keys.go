@@ -9,7 +9,7 @@ import (
 //	'v' view 0 'f'                                        format of the view's data
 //	'v' view 0 'p' topic 0 partition                      mark: how far the partition was read
 //	'v' 'o' 1 hour id 0 aggregate 0 partition offset      framed outcome
-//	'v' 's' 1 aggregate 0 id                              framed table record
+//	'v' 's' 1 aggregate 0 id                              partition and offset of the table record
 //	'v' 'h' 1 aggregate 0 length-of-id id version         length-of-metadata metadata event, both framed
 //
 // Aggregate names contain no zero byte (topology's rule), so what follows them cannot run into them.

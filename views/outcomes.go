@@ -32,7 +32,7 @@ type Outcomes struct {
 
 	// Of the writer alone.
 	key    []byte
-	now    int64 // milliseconds, as of the last batch
+	now    int64 // milliseconds; at least as late as all log times seen, unless those are in the future
 	newest int64 // greatest log time seen
 	hour   int64 // of the greatest log time that the store knows
 }
@@ -132,8 +132,11 @@ func hourPrefix(dst []byte, hour int64) []byte {
 
 // store keeps the outcome under its hour, id and place in the log; nothing is decoded.
 func (o *Outcomes) store(b *localstore.Batch, r *kgo.Record) error {
-	// A time in the future would make everything else look old.
-	at := min(r.Timestamp.UnixMilli(), o.now)
+	at := r.Timestamp.UnixMilli()
+	if at > o.now {
+		o.now = o.cfg.Clock.Now().UnixMilli()
+		at = min(at, o.now) // a time in the future would make everything else look old
+	}
 	o.newest = max(o.newest, at)
 	hour := max(0, at/hourMillis)
 	if hour < o.hour-1 {
@@ -149,7 +152,6 @@ func (o *Outcomes) store(b *localstore.Batch, r *kgo.Record) error {
 
 // sealed drops the hours that are over. The running hour and the one before cover at least the last hour.
 func (o *Outcomes) sealed(b *localstore.Batch) {
-	o.now = o.cfg.Clock.Now().UnixMilli()
 	hour := o.newest / hourMillis
 	if hour <= o.hour {
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"os"
 	"strings"
@@ -77,6 +78,9 @@ func (f *framer) DecodeNew(framed []byte) (avro.Record, error) {
 	return rec, rec.DecodeAvro(framed[5:])
 }
 
+// testPartitions is small, so that every partition of a test has records.
+var testPartitions int32 = 3
+
 // testTopology is one aggregate, a read model of its keys and a re-keyed one.
 func testTopology(name string) *topology.Topology {
 	order := domain.NewAggregate("order", 1,
@@ -93,7 +97,7 @@ func testTopology(name string) *topology.Topology {
 		domain.From[retail.CountrySales](func(e *retail.OrderPlaced) []domain.Change { return nil }),
 		domain.Apply(func(*retail.CountrySales, *retail.OrderPlaced) {}))
 	return &topology.Topology{
-		Context: name, Owner: "tests", Partitions: 3, Schemas: avro.Sets{platform.Schemas, retail.Schemas},
+		Context: name, Owner: "tests", Partitions: testPartitions, Schemas: avro.Sets{platform.Schemas, retail.Schemas},
 		Aggregates: []topology.Aggregate{{Aggregate: order, Owner: "tests", Table: "shop.order.OrderTable"}},
 		Projections: []topology.Projection{
 			{Projection: byOrder, Owner: "tests", Table: "shop.sales.OrderDocumentTable"},
@@ -316,4 +320,11 @@ func (l *logs) clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lines = nil
+}
+
+// partitionOf spreads keys; views take records from whatever partition they are on.
+func partitionOf(key string, n int32) int32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(key))
+	return int32(h.Sum32()>>1) % n
 }

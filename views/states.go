@@ -2,7 +2,10 @@ package views
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -11,15 +14,24 @@ import (
 	"github.com/nexusblueprint/nexus/topology"
 )
 
+// statesAtATime bounds the table records that are being fetched: each comes with the batch it was written in.
+const statesAtATime = 8
+
 // States shows the live state of every aggregate, as of the last transaction it has read. Make it with [NewStates] and
 // Run it once; its other methods are safe for concurrent use.
+//
+// It keeps where the newest table record of each aggregate stands and reads that record when it is asked for: under
+// load a state is written far more often than it is looked at, and some are large.
 type States struct {
 	f          *follower
 	cfg        Config
 	aggregates map[string]topology.Aggregate
 	byTopic    map[string]string
 	watch      *watch
-	key        []byte // of the writer
+	broker     atomic.Pointer[broker] // while Run runs
+	turns      chan struct{}          // holds a token for each fetch under way
+
+	key, value []byte // of the writer
 }
 
 // State is what an aggregate looks like at a version.
@@ -34,7 +46,10 @@ type State struct {
 // NewStates makes the view; nothing is started.
 func NewStates(cfg Config) *States {
 	cfg = cfg.withDefaults()
-	s := &States{cfg: cfg, aggregates: map[string]topology.Aggregate{}, byTopic: map[string]string{}, watch: newWatch()}
+	s := &States{
+		cfg: cfg, aggregates: map[string]topology.Aggregate{}, byTopic: map[string]string{}, watch: newWatch(),
+		turns: make(chan struct{}, statesAtATime),
+	}
 	var topics []string
 	for _, a := range cfg.Topology.Aggregates {
 		topic := cfg.Topology.Table(a)
@@ -46,7 +61,15 @@ func NewStates(cfg Config) *States {
 }
 
 // Run follows the topics until ctx ends, and returns nil then. Any other end is a failure of the local store.
-func (s *States) Run(ctx context.Context) error { return s.f.run(ctx) }
+func (s *States) Run(ctx context.Context) error {
+	b, err := newBroker(s.cfg)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	s.broker.Store(b)
+	return s.f.run(ctx)
+}
 
 // Ready reports whether the view has read what was on its topics when it started.
 func (s *States) Ready() bool { return s.f.isReady() }
@@ -54,21 +77,27 @@ func (s *States) Ready() bool { return s.f.isReady() }
 // Progress of catching up after the start.
 func (s *States) Progress() Progress { return s.f.progress() }
 
-func stateKey(dst []byte, aggregate, id string) []byte {
-	dst = append(dst[:0], 'v', byte(stateSpace), kindData)
-	return append(append(append(dst, aggregate...), 0), id...)
+func stateKey[K string | []byte](dst []byte, aggregate string, id K) []byte {
+	dst = append(append(append(dst[:0], 'v', byte(stateSpace), kindData), aggregate...), 0)
+	return append(dst, id...)
+}
+
+// place is where an aggregate's newest table record stands.
+func place(dst []byte, partition int32, offset int64) []byte {
+	dst = binary.BigEndian.AppendUint32(dst[:0], uint32(partition))
+	return binary.BigEndian.AppendUint64(dst, uint64(offset))
 }
 
 func (s *States) arrived(*kgo.Record) {}
 
 func (s *States) store(b *localstore.Batch, r *kgo.Record) error {
-	s.key = append(append(append(s.key[:0], 'v', byte(stateSpace), kindData), s.byTopic[r.Topic]...), 0)
-	s.key = append(s.key, r.Key...)
+	s.key = stateKey(s.key, s.byTopic[r.Topic], r.Key)
 	if r.Value == nil {
 		b.Delete(s.key)
 		return nil
 	}
-	b.Set(s.key, r.Value)
+	s.value = place(s.value, r.Partition, r.Offset)
+	b.Set(s.key, s.value)
 	return nil
 }
 
@@ -89,7 +118,8 @@ func (s *States) since() int64 { return 0 }
 // never older than one given before by this view. It waits for minVersion until ctx ends.
 //
 // Errors: [ErrUnknownType]; [ErrNotFound], only with minVersion 0; [ErrBehind] when minVersion did not come within
-// ctx's deadline; [ErrCatchingUp]; ctx.Err() when it was cancelled; others are failures of the store or of decoding.
+// ctx's deadline; [ErrCatchingUp]; [ErrUnavailable]; ctx.Err() when it was cancelled; others are failures of the store
+// or of decoding.
 func (s *States) Get(ctx context.Context, aggregateType, id string, minVersion int64) (State, error) {
 	a, ok := s.aggregates[aggregateType]
 	if !ok {
@@ -99,15 +129,23 @@ func (s *States) Get(ctx context.Context, aggregateType, id string, minVersion i
 		return State{}, err
 	}
 	if minVersion <= 0 {
-		return s.read(a, id)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
 	}
 	watchKey := aggregateType + "\x00" + id
 	for {
 		change := s.watch.on(watchKey)
-		st, err := s.readAny(a, id)
-		if err != nil || st.Version >= minVersion {
+		st, err := s.read(ctx, a, id)
+		switch {
+		case errors.Is(err, errGone):
+			// Compaction takes a record only when there is a newer one, which the view is about to read.
+		case err != nil, minVersion > 0 && st.Version >= minVersion, minVersion <= 0 && st.Version > 0:
 			s.watch.off(watchKey, change)
 			return st, err
+		case minVersion <= 0:
+			s.watch.off(watchKey, change)
+			return st, fmt.Errorf("reading %s %s: %w", aggregateType, id, ErrNotFound)
 		}
 		select {
 		case <-change.changed:
@@ -119,22 +157,19 @@ func (s *States) Get(ctx context.Context, aggregateType, id string, minVersion i
 	}
 }
 
-func (s *States) read(a topology.Aggregate, id string) (State, error) {
-	st, err := s.readAny(a, id)
-	if err == nil && st.Version == 0 {
-		err = fmt.Errorf("reading %s %s: %w", a.Name(), id, ErrNotFound)
-	}
-	return st, err
-}
-
-// readAny returns the zero State for an aggregate that does not exist.
-func (s *States) readAny(a topology.Aggregate, id string) (State, error) {
-	framed, err := s.cfg.Store.Get(stateKey(nil, a.Name(), id))
-	if err != nil || framed == nil {
+// read returns the zero State for an aggregate that does not exist.
+func (s *States) read(ctx context.Context, a topology.Aggregate, id string) (State, error) {
+	at, err := s.cfg.Store.Get(stateKey(nil, a.Name(), id))
+	if err != nil || len(at) != 12 {
 		return State{}, err
 	}
+	tp := TopicPartition{s.cfg.Topology.Table(a), int32(binary.BigEndian.Uint32(at))}
+	r, err := s.fetch(ctx, tp, int64(binary.BigEndian.Uint64(at[4:])))
+	if err != nil {
+		return State{}, fmt.Errorf("reading %s %s: %w", a.Name(), id, err)
+	}
 	rec := tableRecord{name: a.Table, state: a.NewState()}
-	if err := s.cfg.Framer.Decode(framed, &rec); err != nil {
+	if err := s.cfg.Framer.Decode(r.Value, &rec); err != nil {
 		return State{}, fmt.Errorf("reading the table record of %s %s: %w", a.Name(), id, err)
 	}
 	return State{
@@ -143,9 +178,19 @@ func (s *States) readAny(a topology.Aggregate, id string) (State, error) {
 	}, nil
 }
 
+func (s *States) fetch(ctx context.Context, tp TopicPartition, offset int64) (*kgo.Record, error) {
+	select {
+	case s.turns <- struct{}{}:
+		defer func() { <-s.turns }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return s.broker.Load().record(ctx, tp, offset)
+}
+
 // late is the error of a wait that ctx has ended.
 func late(ctx context.Context, format string, args ...any) error {
-	if context.Cause(ctx) == context.DeadlineExceeded || ctx.Err() == context.DeadlineExceeded {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf(format+": %w", append(args, ErrBehind)...)
 	}
 	return ctx.Err()

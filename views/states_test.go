@@ -79,6 +79,44 @@ func TestStates_Get(t *testing.T) {
 			return errors.Is(err, ErrNotFound)
 		})
 	})
+	t.Run("waits for the newer record of one that compaction took", func(t *testing.T) {
+		tp := TopicPartition{r.topo.Table(r.order()), r.partition("6")}
+		p.begin()
+		old := p.put(r.table("6", 1, "Norway"))
+		p.commit()
+		if _, err := s.Get(deadline(t, 5*time.Second), "order", "6", 1); err != nil {
+			t.Fatal(err)
+		}
+		r.deleteRecords(tp, old.Offset+1)
+		got := make(chan State, 1)
+		go func() {
+			st, err := s.Get(deadline(t, 10*time.Second), "order", "6", 0)
+			if err != nil {
+				t.Errorf("got %v", err)
+			}
+			got <- st
+		}()
+		kafkatest.Eventually(t, 5*time.Second, "it waits", func() bool { return !s.watch.idle() })
+		p.committed(r.table("6", 2, "France"))
+		if st := <-got; st.Version != 2 {
+			t.Errorf("got version %d", st.Version)
+		}
+	})
+	t.Run("is fetched by a few at a time, for however many ask", func(t *testing.T) {
+		p.committed(r.table("7", 1, "Norway"))
+		if _, err := s.Get(deadline(t, 5*time.Second), "order", "7", 1); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 200 {
+			wg.Go(func() {
+				if st, err := s.Get(deadline(t, 10*time.Second), "order", "7", 0); err != nil || st.Version != 1 {
+					t.Errorf("got version %d, %v", st.Version, err)
+				}
+			})
+		}
+		wg.Wait()
+	})
 	if !s.watch.idle() {
 		t.Errorf("%d watched keys are left", len(s.watch.keys))
 	}

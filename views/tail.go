@@ -85,7 +85,7 @@ func (b *broker) lookOnce(ctx context.Context, probes []probe, found map[TopicPa
 	}
 	var stuck, moved []probe
 	for leader, ps := range byLeader {
-		resp, err := fetchRequest(ps, l).RequestWith(ctx, b.cl.Broker(int(leader)))
+		resp, err := fetchRequest(ps, l, readCommitted, lookPartitionBytes).RequestWith(ctx, b.cl.Broker(int(leader)))
 		if err == nil {
 			err = kerr.ErrorForCode(resp.ErrorCode)
 		}
@@ -102,9 +102,14 @@ func (b *broker) lookOnce(ctx context.Context, probes []probe, found map[TopicPa
 	return append(stuck, moved...), nil
 }
 
-func fetchRequest(probes []probe, l layout) *kmsg.FetchRequest {
+const (
+	readUncommitted int8 = 0
+	readCommitted   int8 = 1
+)
+
+func fetchRequest(probes []probe, l layout, isolation int8, partitionBytes int32) *kmsg.FetchRequest {
 	req := kmsg.NewPtrFetchRequest()
-	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.IsolationLevel = 0, 0, lookBytes, 1
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.IsolationLevel = 0, 0, lookBytes, isolation
 	req.SessionEpoch = -1 // no fetch session
 	at := map[string]int{}
 	for _, p := range probes {
@@ -117,7 +122,7 @@ func fetchRequest(probes []probe, l layout) *kmsg.FetchRequest {
 			req.Topics = append(req.Topics, t)
 		}
 		fp := kmsg.NewFetchRequestTopicPartition()
-		fp.Partition, fp.FetchOffset, fp.PartitionMaxBytes = p.tp.Partition, p.from, lookPartitionBytes
+		fp.Partition, fp.FetchOffset, fp.PartitionMaxBytes = p.tp.Partition, p.from, partitionBytes
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, fp)
 	}
 	return req
@@ -126,20 +131,7 @@ func fetchRequest(probes []probe, l layout) *kmsg.FetchRequest {
 // read notes what a response shows and returns the probes to ask again: those that got nothing and those that got
 // further without meeting a record.
 func (b *broker) read(ctx context.Context, probes []probe, resp *kmsg.FetchResponse, l layout, found map[TopicPartition]sight) (stuck, moved []probe, err error) {
-	names := map[[16]byte]string{}
-	for name, id := range l.ids {
-		names[id] = name
-	}
-	answered := map[TopicPartition]*kmsg.FetchResponseTopicPartition{}
-	for i := range resp.Topics {
-		t := &resp.Topics[i]
-		if t.Topic == "" {
-			t.Topic = names[t.TopicID]
-		}
-		for j := range t.Partitions {
-			answered[TopicPartition{t.Topic, t.Partitions[j].Partition}] = &t.Partitions[j]
-		}
-	}
+	answered := answers(resp, l)
 	for _, p := range probes {
 		rp := answered[p.tp]
 		if rp == nil {
@@ -164,6 +156,25 @@ func (b *broker) read(ctx context.Context, probes []probe, resp *kmsg.FetchRespo
 		}
 	}
 	return stuck, moved, nil
+}
+
+// answers finds the parts of a response by topic and partition.
+func answers(resp *kmsg.FetchResponse, l layout) map[TopicPartition]*kmsg.FetchResponseTopicPartition {
+	names := map[[16]byte]string{}
+	for name, id := range l.ids {
+		names[id] = name
+	}
+	answered := map[TopicPartition]*kmsg.FetchResponseTopicPartition{}
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		if t.Topic == "" {
+			t.Topic = names[t.TopicID]
+		}
+		for j := range t.Partitions {
+			answered[TopicPartition{t.Topic, t.Partitions[j].Partition}] = &t.Partitions[j]
+		}
+	}
+	return answered
 }
 
 // take reads one partition's answer.

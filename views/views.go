@@ -50,39 +50,3 @@ func (c Config) withDefaults() Config {
 type Progress struct {
 	Done, Total int64 // in offsets
 }
-
-// partitionOf is Kafka's partition of a key among n, what every producer of the platform uses.
-func partitionOf(key string, n int32) int32 {
-	return int32(murmur2(key)&0x7fffffff) % n
-}
-
-// murmur2 is Kafka's key hash (org.apache.kafka.common.utils.Utils.murmur2).
-func murmur2(key string) uint32 {
-	const (
-		seed uint32 = 0x9747b28c
-		m    uint32 = 0x5bd1e995
-	)
-	h := seed ^ uint32(len(key))
-	for ; len(key) >= 4; key = key[4:] {
-		k := uint32(key[0]) | uint32(key[1])<<8 | uint32(key[2])<<16 | uint32(key[3])<<24
-		k *= m
-		k ^= k >> 24
-		k *= m
-		h *= m
-		h ^= k
-	}
-	switch len(key) {
-	case 3:
-		h ^= uint32(key[2]) << 16
-		fallthrough
-	case 2:
-		h ^= uint32(key[1]) << 8
-		fallthrough
-	case 1:
-		h ^= uint32(key[0])
-		h *= m
-	}
-	h ^= h >> 13
-	h *= m
-	return h ^ h>>15
-}
