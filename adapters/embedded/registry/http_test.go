@@ -177,7 +177,9 @@ func TestOpen_keepsItsBudget(t *testing.T) {
 		}
 	}) / 60
 	t.Logf("open with 60 schemas %v, register a known schema %v, look one up %v", opened, register, lookup)
-	if opened > 150*time.Millisecond || register > 2*time.Millisecond || lookup > 2*time.Millisecond {
+	// The race detector and a busy machine cost a factor; a wrong algorithm costs more.
+	const factor = 5
+	if opened > factor*150*time.Millisecond || register > factor*2*time.Millisecond || lookup > factor*2*time.Millisecond {
 		t.Errorf("over budget: open %v of 150ms, register %v and lookup %v of 2ms", opened, register, lookup)
 	}
 }
