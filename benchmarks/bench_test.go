@@ -33,7 +33,7 @@ func TestBenchmarks_run_and_verify(t *testing.T) {
 	}
 	for _, b := range benches {
 		t.Run(b.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
 			r := &runner{short: true, pairs: 1, stack: "kfake", root: root, dir: t.TempDir(), log: testLog{t}}
 			rep, err := b.run(ctx, r)
