@@ -1,12 +1,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,8 +42,10 @@ func TestKill_in_the_middle_of_a_load_loses_and_doubles_nothing(t *testing.T) {
 		if err := load.Start(); err != nil {
 			t.Fatal(err)
 		}
+		stop := rejections(t, e)
 		wait(time.Duration(100+random.IntN(1400)) * time.Millisecond)
 		n.kill()
+		stop()
 		_ = load.Process.Kill() // its server is gone
 		_ = load.Wait()
 		if round%10 == 9 {
@@ -54,6 +61,32 @@ func TestKill_in_the_middle_of_a_load_loses_and_doubles_nothing(t *testing.T) {
 	if inFlight < rounds/4 {
 		t.Errorf("%d of %d kills hit a transaction in flight: too few to prove anything", inFlight, rounds)
 	}
+}
+
+// rejections keeps transactions going beside the load, also once everything is
+// loaded: commands that the domain rejects leave outcomes but change no figure.
+func rejections(t *testing.T, e endpoints) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var senders sync.WaitGroup
+	for sender := range 4 {
+		senders.Go(func() {
+			body := fmt.Sprintf(`{"orderId":"never placed %d"}`, sender)
+			for ctx.Err() == nil {
+				req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.API+"/api/commands/CancelOrder", strings.NewReader(body))
+				if err != nil {
+					return
+				}
+				req.Header.Set("Content-Type", "application/json")
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					return // the server is gone
+				}
+				_ = resp.Body.Close()
+			}
+		})
+	}
+	return func() { cancel(); senders.Wait() }
 }
 
 var (
