@@ -68,7 +68,7 @@ func (r *runner) profileOf(name string) string {
 		return ""
 	}
 	r.temps++
-	return filepath.Join(r.profile, fmt.Sprintf("%s-%d.pprof", name, r.temps))
+	return filepath.Join(r.profile, fmt.Sprintf("%s-%d.pprof", strings.ReplaceAll(name, " ", "-"), r.temps))
 }
 
 // poll calls f until it answers true.
