@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -33,12 +34,6 @@ func (c childConfig) bench(ctx context.Context, p *goka.Processor, e *engine.Eng
 	defer cancel()
 	ended := make(chan error, 1)
 	if c.CPUProfile != "" {
-		go func() {
-			<-time.After(5 * time.Second)
-			f, _ := os.Create(c.CPUProfile + ".heap")
-			_ = pprof.Lookup("heap").WriteTo(f, 0)
-			_ = f.Close()
-		}()
 		f, err := os.Create(c.CPUProfile)
 		if err != nil {
 			return err
@@ -66,14 +61,23 @@ func (c childConfig) bench(ctx context.Context, p *goka.Processor, e *engine.Eng
 	}
 	cancel()
 	err := <-ended
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	m.MaxRSS = u.Maxrss << 10
+	m.MaxRSS = peakRSS()
 	text, _ := json.Marshal(m)
 	if werr := os.WriteFile(c.Dir+".json", text, 0o644); err == nil {
 		err = werr
 	}
 	return err
+}
+
+// peakRSS in bytes. getrusage would answer with the parent's if that is larger.
+func peakRSS() (n int64) {
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &n); err == nil {
+			return n << 10
+		}
+	}
+	return 0
 }
 
 func cpuTime() time.Duration {

@@ -215,7 +215,7 @@ func TestCrash_Kill(t *testing.T) {
 				}
 				m.finish(p)
 				m.localEqualsTable("a")
-				if m.disk == 0 {
+				if m.disk == 0 && how.rounds > 3 { // two kills may both come too early
 					t.Error("no kill left anything in the local store: consistent proves nothing")
 				}
 			})

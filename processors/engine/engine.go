@@ -234,8 +234,9 @@ func (e *Engine) Visitor(cb goka.ProcessCallback) goka.ProcessCallback {
 
 // VisitAll is goka's Processor.VisitAllWithStats: it calls the visit callback name for
 // every key of the partitions that this instance holds and returns for how many.
-// It waits for the processor to run. Errors: goka.ErrVisitAborted (rebalance or end:
-// some keys may have been visited), ctx.Err().
+// It waits for the processor to run; nil says that all callbacks have returned, and
+// what they did commits with the open transaction. Errors: goka.ErrVisitAborted
+// (rebalance, end or a failed callback: some keys may have been visited), ctx.Err().
 //
 // Do not call goka's own: it panics (send on closed channel) when it meets the end of
 // a session, which this keeps waiting.
@@ -244,7 +245,11 @@ func (e *Engine) VisitAll(ctx context.Context, p *goka.Processor, name string, m
 		return 0, err
 	}
 	defer e.live.leave()
-	return p.VisitAllWithStats(ctx, name, meta)
+	n, err := p.VisitAllWithStats(ctx, name, meta)
+	if err == nil && e.visitFailed.Load() { // goka counts a callback that failed as a visit
+		err = goka.ErrVisitAborted
+	}
+	return n, err
 }
 
 // Committed returns the committed value of a key of the group table, nil if there

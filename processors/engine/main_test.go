@@ -63,7 +63,7 @@ func (c childConfig) run() error {
 	}
 	var opts []engine.StoreOption
 	if !c.Bench { // small, so that a kill finds something on disk
-		opts = append(opts, engine.WithMemTable(64<<10))
+		opts = append(opts, engine.WithMemTable(16<<10))
 	}
 	store, err := engine.OpenStore(dir, opts...)
 	if err != nil {

@@ -107,12 +107,18 @@ type output struct {
 	e        *Engine
 	cl       *kgo.Client
 	produced func(*kgo.Record, error) // onProduced as a value, made once
+	topics   map[string]bool          // the graph's outputs
 	offsets  offsets
 	err      atomic.Pointer[error] // first produce error of the open transaction
 }
 
 func newOutput(e *Engine, cl *kgo.Client) *output {
-	o := &output{e: e, cl: cl}
+	o := &output{e: e, cl: cl, topics: map[string]bool{}}
+	if g := e.graph.Load(); g != nil {
+		for _, out := range g.OutputStreams() {
+			o.topics[out.Topic()] = true
+		}
+	}
 	o.produced = o.onProduced
 	return o
 }

@@ -12,7 +12,7 @@ import (
 
 const (
 	// perRecord is how much longer a transaction may last for each record that the
-	// last one held. A transaction costs the broker and us about a millisecond of CPU
+	// last one held. A transaction costs the broker and us some hundred microseconds of CPU
 	// whatever it holds: few records do not wait, many share the price.
 	perRecord = 100 * time.Microsecond
 	// txnBytes of table values end the gathering of a transaction.
