@@ -15,7 +15,7 @@ import (
 )
 
 func TestReader_returns_what_the_Writer_was_given(t *testing.T) {
-	for _, n := range []int{0, 1, 3, 2000} { // 2000: several blocks
+	for _, n := range []int{0, 1, 3, 600} { // 600: several blocks
 		events := history(2, n)
 		raw := written(t, stockHeader(), events)
 		h, got, err := readAll(raw)
@@ -128,11 +128,11 @@ var faults = []struct {
 	{"is empty", ErrDamaged, "stock.avro, header: it is no Avro", nil, nil, func([]byte) []byte { return nil }},
 	{"is something else", ErrDamaged, "it is no Avro object container file", nil, nil, func([]byte) []byte { return []byte("sku,quantity\n1,2\n") }},
 	{"ends in its header", ErrDamaged, "ends in the middle", nil, nil, func(raw []byte) []byte { return raw[:700] }},
-	{"ends after its header", ErrDamaged, "the file ends here, its header says that it holds 4000 events", nil, nil, func(raw []byte) []byte { return upToSync(raw, 1) }},
-	{"ends after a block", ErrDamaged, "the file ends here, its header says that it holds 4000 events", nil, nil, func(raw []byte) []byte { return upToSync(raw, 3) }},
+	{"ends after its header", ErrDamaged, "the file ends here, its header says that it holds 1200 events", nil, nil, func(raw []byte) []byte { return upToSync(raw, 1) }},
+	{"ends after a block", ErrDamaged, "the file ends here, its header says that it holds 1200 events", nil, nil, func(raw []byte) []byte { return upToSync(raw, 2) }},
 	{"ends in a block", ErrDamaged, "ends in the middle", nil, nil, func(raw []byte) []byte { return raw[:len(raw)-30] }},
 	{"ends in a sync marker", ErrDamaged, "ends in the middle", nil, nil, func(raw []byte) []byte { return raw[:len(raw)-1] }},
-	{"goes on after its end", ErrDamaged, "record 4001", nil, nil, func(raw []byte) []byte { return append(raw, "rest"...) }},
+	{"goes on after its end", ErrDamaged, "record 1201", nil, nil, func(raw []byte) []byte { return append(raw, "rest"...) }},
 	{"has a changed byte in a block", ErrDamaged, "record", nil, nil, func(raw []byte) []byte { raw[len(raw)-100] ^= 4; return raw }},
 	{"has a changed sync marker", ErrDamaged, "sync marker", nil, nil, func(raw []byte) []byte { raw[len(raw)-1] ^= 4; return raw }},
 	{"has another digest", ErrDamaged, "nexus.sha256: the events have the digest", nil, nil, func(raw []byte) []byte {
@@ -147,7 +147,7 @@ var faults = []struct {
 		return bytes.Replace(raw, []byte(`"name":"nexus.RecordedEvent"`), []byte(`"name":"nexus.RecordedEvenx"`), 1)
 	}},
 	{"was not completed", ErrDamaged, "nexus.events: the export was not completed", nil, nil, func(raw []byte) []byte {
-		at := bytes.Index(raw, []byte("00000000000000004000"))
+		at := bytes.Index(raw, []byte("00000000000000001200"))
 		copy(raw[at:], unknownCount)
 		return raw
 	}},
@@ -209,7 +209,10 @@ func upToSync(raw []byte, n int) []byte {
 func TestOpen_refuses_a_file_that(t *testing.T) {
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
-			h, events := stockHeader(), history(2, 2000)
+			h, events := stockHeader(), history(2, 5)
+			if f.raw != nil {
+				events = history(2, 600) // several blocks
+			}
 			if f.header != nil {
 				f.header(&h)
 			}

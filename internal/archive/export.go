@@ -132,7 +132,7 @@ func (x *export) aggregate(ctx context.Context, a topology.Aggregate, name strin
 	if err != nil {
 		return done, err
 	}
-	judge, err := x.chains.begin(name, header)
+	judge, err := x.begin(name, header)
 	if err != nil {
 		return done, err
 	}

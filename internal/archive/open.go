@@ -74,7 +74,7 @@ func (a *Archive) each(ctx context.Context, judge *chains, name string, f func(*
 	if err != nil {
 		return Header{}, err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	r, err := NewReader(in, name)
 	if err != nil {
 		return Header{}, err

@@ -115,11 +115,12 @@ func (r *Reader) Next() (Event, error) {
 	}
 	r.number++
 	e := Event{Number: r.number}
-	begin, ok := r.at(), false
-	if e.MetadataSchema, e.Metadata, ok = r.part(r.schemas.metadata); !ok {
+	begin := r.at()
+	var ok bool
+	if e.MetadataSchema, e.Metadata, ok = r.part(r.metadata); !ok {
 		return e, r.fault(ErrDamaged, "metadata", "%v", r.in.Close("nexus.Metadata"))
 	}
-	if e.PayloadSchema, e.Payload, ok = r.part(r.schemas.events); !ok {
+	if e.PayloadSchema, e.Payload, ok = r.part(r.events); !ok {
 		return e, r.fault(ErrDamaged, "event", "%v", r.in.Close(RecordName))
 	}
 	r.hash.Write(r.block[begin:r.at()])

@@ -132,7 +132,7 @@ func frame(id uint32, payload []byte) []byte {
 func (r *restore) fold(c *chain, tables map[string]*folded, e Event, m fact, framed []byte) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("Evolve panics: %v", v)
+			err = fmt.Errorf("the aggregate's Evolve panics: %v", v)
 		}
 		if err != nil {
 			err = &FaultError{File: c.file, Record: e.Number, Field: "event", Reason: err.Error(), Kind: ErrForeign}

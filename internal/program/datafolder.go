@@ -18,7 +18,7 @@ import (
 func unused(path string, t *topology.Topology) (io.Closer, error) {
 	entries, err := os.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
-		return nil, nil //nolint:nilnil // nothing is there, so there is nothing to hold
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err

@@ -154,8 +154,6 @@ func tree(t *testing.T, dir string) string {
 
 func TestEventsImport_leaves_the_folder_as_it_was_when_it_fails(t *testing.T) {
 	dir := exported(t)
-	orders := filepath.Join(dir, "order.avro")
-
 	t.Run("because a file is cut off", func(t *testing.T) {
 		raw := readFile(t, dir, "order")
 		cut := filepath.Join(t.TempDir(), "cut.avro")
@@ -166,7 +164,15 @@ func TestEventsImport_leaves_the_folder_as_it_was_when_it_fails(t *testing.T) {
 	})
 	t.Run("because the folder holds a used system", func(t *testing.T) {
 		data := filepath.Join(t.TempDir(), "data")
-		nx(t, "events", "import", orders, "--data", data).is(t, 0)
+		log := filepath.Join(data, "broker", "partitions", "shop.order.events-1")
+		if err := os.MkdirAll(log, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string]string{filepath.Join(data, "format"): "1\n", filepath.Join(data, "lock"): fmt.Sprint(os.Getpid()), filepath.Join(log, "0.dat"): "a batch"} {
+			if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 		untouched(t, data, dir).is(t, 1).has(t, "is in use: its topic shop.order.events holds records")
 	})
 	t.Run("because the folder holds something else", func(t *testing.T) {
