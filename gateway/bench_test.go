@@ -146,6 +146,7 @@ func BenchmarkSingle(b *testing.B) {
 }
 
 func exchange(b *testing.B, client *http.Client, url, media, body string) {
+	b.Helper()
 	req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		b.Fatal(err)

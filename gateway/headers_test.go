@@ -58,7 +58,7 @@ func TestRun_hurries(t *testing.T) {
 	url, stop := r.serve()
 	status := make(chan int, 1)
 	go func() {
-		res, err := http.Post(url+placePath, "application/json", strings.NewReader(placeOrder)) //nolint:noctx // ends with the server
+		res, err := http.Post(url+placePath, "application/json", strings.NewReader(placeOrder))
 		if err != nil {
 			t.Error(err)
 			status <- 0

@@ -50,7 +50,7 @@ func (g *Gateway) Run(ctx context.Context, listener net.Listener) error {
 	}
 	g.draining.Store(true)
 	err := drain(base, server, giveUp)
-	_ = <-served
+	<-served //nolint:errcheck // only that it has ended counts
 	return err
 }
 

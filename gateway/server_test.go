@@ -215,7 +215,7 @@ func TestRun_drains(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if _, err := client.Get(url + "/healthz"); err == nil { //nolint:bodyclose // there is nobody
+	if _, err := client.Get(url + "/healthz"); err == nil { // there is nobody
 		t.Error("still serving")
 	}
 }

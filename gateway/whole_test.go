@@ -93,7 +93,7 @@ func TestWhole(t *testing.T) {
 	t.Run("a batch is answered in order", func(t *testing.T) { batch(t, w) })
 }
 
-func readYourWrites(t *testing.T, w *whole) {
+func readYourWrites(t *testing.T, w *whole) { //nolint:thelper // a test of its own: its lines tell where it failed
 	const clients, writes = 4, 10
 	var parties sync.WaitGroup
 	for client := range clients {
@@ -124,7 +124,7 @@ func readYourWrites(t *testing.T, w *whole) {
 	}
 }
 
-func oneCommand(t *testing.T, w *whole) {
+func oneCommand(t *testing.T, w *whole) { //nolint:thelper // a test of its own: its lines tell where it failed
 	const same = 8
 	answers := make(chan reply, same)
 	var parties sync.WaitGroup
@@ -167,7 +167,7 @@ func oneCommand(t *testing.T, w *whole) {
 	}
 }
 
-func preconditions(t *testing.T, w *whole) {
+func preconditions(t *testing.T, w *whole) { //nolint:thelper // a test of its own: its lines tell where it failed
 	w.must(201, http.MethodPost, "/api/commands/PlaceOrder", order("pre"), "If-None-Match", "*")
 	conflict := w.must(412, http.MethodPost, "/api/commands/CancelOrder", `{"orderId":"pre"}`, "If-Match", `"7"`)
 	if conflict.body["code"] != "version-conflict" || conflict.body["version"] != float64(1) {
@@ -181,7 +181,7 @@ func preconditions(t *testing.T, w *whole) {
 	}
 }
 
-func batch(t *testing.T, w *whole) {
+func batch(t *testing.T, w *whole) { //nolint:thelper // a test of its own: its lines tell where it failed
 	const n = 300
 	var lines strings.Builder
 	for i := range n {
