@@ -92,7 +92,7 @@ func (a API) try(ctx context.Context, path string, into any) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, pageBytesMax))
 	if err != nil {
 		return err

@@ -57,7 +57,12 @@ func dlqShowCommand(t *topology.Topology) *cobra.Command {
 func (l letter) print(w io.Writer) {
 	fmt.Fprintln(w, l.Position)
 	for _, f := range []struct{ name, value string }{
-		{"reason", l.Reason}, {"detail", l.Detail}, {"group", l.Group}, {"record", l.Original}, {"record time", l.Time}, {"key", l.Key},
+		{"reason", l.Reason},
+		{"detail", l.Detail},
+		{"group", l.Group},
+		{"record", l.Original},
+		{"record time", l.Time},
+		{"key", l.Key},
 		{"attempts", fmt.Sprintf("%d, from %s to %s", l.Attempts, l.FirstAt, l.LastAt)},
 	} {
 		fmt.Fprintf(w, "  %-12s %s\n", f.name, f.value)

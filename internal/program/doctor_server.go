@@ -30,7 +30,7 @@ func (d *doctor) api(ctx context.Context) (answers bool) {
 		d.fail(name, "start the system with nexus dev, or name its address with --server", "nothing answers at %s: %v", d.server, err)
 		return false
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	middle := asked.Add(time.Since(asked) / 2)
 	var ready struct {
 		Ready  *bool

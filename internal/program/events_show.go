@@ -161,9 +161,16 @@ func (e event) print(w io.Writer) error {
 	}
 	fmt.Fprintf(w, "%s\n", e.Position)
 	for _, f := range []struct{ name, value string }{
-		{"type", e.Type}, {"aggregate", e.AggregateType + " " + e.AggregateID}, {"version", strconv.FormatInt(e.Version, 10)},
-		{"time", e.At}, {"id", e.ID}, {"command", e.CommandID}, {"correlation", e.CorrelationID}, {"causation", e.CausationID},
-		{"actor", e.Actor}, {"previous hash", e.PreviousHash},
+		{"type", e.Type},
+		{"aggregate", e.AggregateType + " " + e.AggregateID},
+		{"version", strconv.FormatInt(e.Version, 10)},
+		{"time", e.At},
+		{"id", e.ID},
+		{"command", e.CommandID},
+		{"correlation", e.CorrelationID},
+		{"causation", e.CausationID},
+		{"actor", e.Actor},
+		{"previous hash", e.PreviousHash},
 	} {
 		fmt.Fprintf(w, "  %-14s %s\n", f.name, none(f.value))
 	}

@@ -61,7 +61,7 @@ func load(ctx context.Context, out io.Writer, d *system.Dev, sample *Sample) err
 	select {
 	case failed := <-d.Failed():
 		cancel()
-		_ = <-done
+		<-done //nolint:errcheck // it ends because the system has failed
 		return failed
 	case err := <-done:
 		if err == nil {
