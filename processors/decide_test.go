@@ -75,6 +75,7 @@ type bench struct {
 const start = avro.Millis(1_700_000_000_000)
 
 func newBench(t *testing.T) *bench {
+	t.Helper()
 	stock, ok := shop.Topology().Aggregate("stock")
 	if !ok {
 		t.Fatal("the shop has no stock")

@@ -77,6 +77,7 @@ type memoryBench struct {
 }
 
 func newMemoryBench(t *testing.T) *memoryBench {
+	t.Helper()
 	b := &memoryBench{t: t, kv: mapKV{}, now: time.UnixMilli(int64(start))}
 	b.open()
 	return b
