@@ -181,7 +181,7 @@ func (k kafkaLogger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 	if level == kgo.LogLevelError {
 		l = slog.LevelError
 	}
-	k.l.Log(context.Background(), l, "kafka client: "+msg, keyvals...)
+	k.l.Log(context.Background(), l, "kafka client: "+msg, keyvals...) //nolint:sloglint // what it says is franz-go's
 }
 
 // ended reports whether an error only says that ctx is over.

@@ -279,6 +279,7 @@ func (r *rig) commitGroup(group string, tp TopicPartition, offset int64) {
 
 // deadline is a context for a wait that should succeed.
 func deadline(t testing.TB, d time.Duration) context.Context {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
 	return ctx

@@ -139,7 +139,7 @@ func (b *broker) read(ctx context.Context, probes []probe, resp *kmsg.FetchRespo
 			continue
 		}
 		s := found[p.tp]
-		if kerr.ErrorForCode(rp.ErrorCode) == kerr.OffsetOutOfRange {
+		if errors.Is(kerr.ErrorForCode(rp.ErrorCode), kerr.OffsetOutOfRange) {
 			if s.clean, err = b.skipDeleted(ctx, p); err != nil {
 				return nil, nil, err
 			}
