@@ -67,8 +67,7 @@ func TestBadInput(t *testing.T) {
 	})
 }
 
-func badRequests(t *testing.T, api string) {
-	t.Helper()
+func badRequests(t *testing.T, api string) { //nolint:thelper // a test of its own: its lines tell where it failed
 	const good = `{"sku":"A","description":"D","quantity":1,"reference":"r"}`
 	commands, stock := api+"/api/commands", api+"/api/commands/ReceiveStock"
 	send(t, api+"/api/commands/ReceiveStocks", good, 404, []string{"unknown-command", `\"ReceiveStocks\"`, "/api/openapi.json"})
@@ -90,8 +89,7 @@ func badRequests(t *testing.T, api string) {
 	send(t, commands, batch, 200, want, "Content-Type", "application/x-ndjson")
 }
 
-func badQueries(t *testing.T, api string) {
-	t.Helper()
+func badQueries(t *testing.T, api string) { //nolint:thelper // a test of its own: its lines tell where it failed
 	for query, c := range map[string][]string{
 		"queries/products?limit=1001":                        {"/limit", "from 1 to 1000"},
 		"queries/products?limit=99999999999999999999":        {"/limit", "from 1 to 1000"},
@@ -113,8 +111,7 @@ func badQueries(t *testing.T, api string) {
 
 const retailHeader = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
 
-func badFiles(t *testing.T, api string) {
-	t.Helper()
+func badFiles(t *testing.T, api string) { //nolint:thelper // a test of its own: its lines tell where it failed
 	text := []byte(retailHeader)
 	for i := range 3000 { // many batches, had they been sent
 		text = fmt.Appendf(text, "%d,A,,7,2011-08-01 08:26:00,1.25,,EIRE\n", i)
@@ -146,8 +143,7 @@ func badFiles(t *testing.T, api string) {
 }
 
 // badStarts starts more systems, on what the node n holds and on a folder of a newer release.
-func badStarts(t *testing.T, n *node, taken string) {
-	t.Helper()
+func badStarts(t *testing.T, n *node, taken string) { //nolint:thelper // a test of its own: its lines tell where it failed
 	newer := t.TempDir()
 	if err := os.WriteFile(filepath.Join(newer, "format"), []byte("999\n"), 0o600); err != nil {
 		t.Fatal(err)
