@@ -23,7 +23,7 @@ build: ## the program, in bin/nexus
 dev: build ## the whole platform in one process, data in ./nexus-data
 	$(BIN) dev
 
-test: verify generate-check unit ## everything the project can check
+test: verify generate-check lint unit ## everything the project can check
 
 verify: build ## the policies over topology, schemas and source
 	$(BIN) verify .

@@ -47,7 +47,8 @@ func newEngine(t testing.TB, b *kafkatest.Broker, group string, change ...func(*
 }
 
 func withStore(s *engine.Store) func(*engine.Config) { return func(c *engine.Config) { c.Store = s } }
-func withID(id string) func(*engine.Config)          { return func(c *engine.Config) { c.InstanceID = id } }
+
+func withID(id string) func(*engine.Config) { return func(c *engine.Config) { c.InstanceID = id } }
 
 // running is a processor that was started.
 type running struct {

@@ -120,6 +120,7 @@ func BenchmarkStore(b *testing.B) {
 }
 
 func storeRounds(b *testing.B, open func(string) (benchDB, error), valueBytes int) {
+	b.Helper()
 	const keys, batch, rounds = 100_000, 5_000, 100
 	dir := b.TempDir()
 	db, err := open(dir)
