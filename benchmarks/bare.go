@@ -13,7 +13,6 @@ import (
 	"github.com/nexusblueprint/nexus/domain"
 	"github.com/nexusblueprint/nexus/internal/eventid"
 	"github.com/nexusblueprint/nexus/internal/serde"
-	"github.com/nexusblueprint/nexus/processors"
 	"github.com/nexusblueprint/nexus/processors/engine"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
@@ -155,7 +154,7 @@ type folded struct {
 
 func (f *folder) handle(r *kgo.Record) (*kgo.Record, error) {
 	var meta platform.CommandMetadata
-	if err := f.framer.Decode(header(r), &meta); err != nil {
+	if err := f.framer.Decode(serde.Metadata(r), &meta); err != nil {
 		return nil, err
 	}
 	command, err := f.framer.DecodeNew(r.Value)
@@ -196,5 +195,5 @@ func (f *folder) event(r *kgo.Record, key string, st *folded, cm *platform.Comma
 	h.Write(meta[5:])
 	h.Write(value[5:])
 	h.Sum(st.hash[:0])
-	return &kgo.Record{Topic: f.events, Key: r.Key, Value: value, Headers: []kgo.RecordHeader{{Key: processors.MetaHeader, Value: meta}}}, nil
+	return &kgo.Record{Topic: f.events, Key: r.Key, Value: value, Headers: []kgo.RecordHeader{{Key: serde.MetaHeader, Value: meta}}}, nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/domain"
-	"github.com/nexusblueprint/nexus/processors"
+	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/processors/engine"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
@@ -133,7 +133,7 @@ func (s *stack) command(i int, cs commands) (*kgo.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec.Headers = []kgo.RecordHeader{{Key: processors.MetaHeader, Value: header}}
+	rec.Headers = []kgo.RecordHeader{{Key: serde.MetaHeader, Value: header}}
 	rec.Value, err = s.serde.Append(make([]byte, 0, eventBytes), adjustOf(i, key))
 	if err == nil && len(rec.Value) != eventBytes {
 		err = fmt.Errorf("command %d has %d bytes", i, len(rec.Value))

@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/logread"
-	"github.com/nexusblueprint/nexus/processors"
+	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 )
 
@@ -74,21 +74,12 @@ func (s *stack) each(ctx context.Context, topic string, f func(*kgo.Record) erro
 	return logread.Each(ctx, ranges, f, s.opts()...)
 }
 
-func header(r *kgo.Record) []byte {
-	for _, h := range r.Headers {
-		if h.Key == processors.MetaHeader {
-			return h.Value
-		}
-	}
-	return nil
-}
-
 // verifyEvents checks what an aggregate processor made of n commands.
 func (s *stack) verifyEvents(ctx context.Context, n int) error {
 	events, versions := newOnce("event", n), map[string]int64{}
 	var meta platform.Metadata
 	err := s.each(ctx, s.topology.Events(s.topology.Aggregates[0]), func(r *kgo.Record) error { //nolint:contextcheck // decoding asks for a schema at most once
-		if err := s.serde.Decode(header(r), &meta); err != nil {
+		if err := s.serde.Decode(serde.Metadata(r), &meta); err != nil {
 			return err
 		}
 		key := string(r.Key)
@@ -130,7 +121,7 @@ func (s *stack) verifyCopies(ctx context.Context, n int) error {
 	copies := newOnce("copy", n)
 	var meta platform.CommandMetadata
 	err := s.each(ctx, s.topology.Events(s.topology.Aggregates[0]), func(r *kgo.Record) error { //nolint:contextcheck // decoding asks for a schema at most once
-		if err := s.serde.Decode(header(r), &meta); err != nil {
+		if err := s.serde.Decode(serde.Metadata(r), &meta); err != nil {
 			return err
 		}
 		return copies.note(meta.CommandID)

@@ -14,13 +14,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/domain"
+	"github.com/nexusblueprint/nexus/internal/kafkalog"
+	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/topology"
 )
-
-// MetaHeader names the header that holds a command's metadata: framed Avro.
-const MetaHeader = "nexus-meta"
 
 const (
 	// linger gathers commands that come at the same time into one request.
@@ -77,7 +76,7 @@ func NewCommands(cfg Config) (*Commands, error) {
 		cfg.recordsMax = bufferedRecordsMax
 	}
 	cl, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.ClientID("nexus-emitters"), kgo.WithLogger(kafkaLogger{cfg.Logger}),
+		kgo.ClientID("nexus-emitters"), kafkalog.To(cfg.Logger),
 		// Kafka's murmur2, what producers of every language use by default.
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
 		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerLinger(linger),
@@ -119,7 +118,7 @@ func (c *Commands) Send(ctx context.Context, t topology.Aggregate, id string, cm
 	// also those of other callers.
 	c.cl.TryProduce(context.Background(), &kgo.Record{
 		Topic: c.cfg.Topology.Commands(t), Key: []byte(id), Value: value,
-		Headers: []kgo.RecordHeader{{Key: MetaHeader, Value: header}},
+		Headers: []kgo.RecordHeader{{Key: serde.MetaHeader, Value: header}},
 	}, s.settled)
 }
 
@@ -224,17 +223,4 @@ func batchBytesMax(t *topology.Topology) int32 {
 		}
 	}
 	return least
-}
-
-// kafkaLogger passes on what franz-go finds worth a warning.
-type kafkaLogger struct{ l *slog.Logger }
-
-func (kafkaLogger) Level() kgo.LogLevel { return kgo.LogLevelWarn }
-
-func (k kafkaLogger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
-	l := slog.LevelWarn
-	if level == kgo.LogLevelError {
-		l = slog.LevelError
-	}
-	k.l.Log(context.Background(), l, "kafka client: "+msg, keyvals...) //nolint:sloglint // what it says is franz-go's
 }

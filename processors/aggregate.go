@@ -5,8 +5,10 @@ import (
 
 	"github.com/lovoo/goka"
 	"github.com/lovoo/goka/codec"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/clock"
+	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/processors/engine"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/topology"
@@ -22,11 +24,16 @@ type aggregateProcessor struct {
 	framer     Framer
 	clock      clock.Clock
 	logger     *slog.Logger
-	metrics    *metrics
 	partitions int32
+	emit       emit
+	counts     outcomeCounts
 
-	events, outcomes, deadLetters goka.Stream
+	events, outcomes string
+	deadLetters      goka.Stream
 }
+
+// emit writes a record in the callback's transaction.
+type emit func(goka.Context, engine.Record)
 
 // graph is the goka group: commands in; events, outcomes and dead letters out;
 // the table is the live snapshot. All codecs pass bytes: goka ends a processor
@@ -36,8 +43,8 @@ func (p *aggregateProcessor) graph() *goka.GroupGraph {
 	bytes := new(codec.Bytes)
 	return goka.DefineGroup(goka.Group(p.t.Group(p.a)),
 		goka.Input(goka.Stream(p.t.Commands(p.a)), bytes, p.handle),
-		goka.Output(p.events, bytes),
-		goka.Output(p.outcomes, bytes),
+		goka.Output(goka.Stream(p.events), bytes),
+		goka.Output(goka.Stream(p.outcomes), bytes),
 		goka.Output(p.deadLetters, bytes),
 		goka.Persist(bytes),
 	)
@@ -60,30 +67,36 @@ func (p *aggregateProcessor) apply(ctx goka.Context, in *input, eff effects) {
 		ctx.Fail(eff.retry) // the transaction aborts, the supervisor pauses and starts again
 	}
 	for _, e := range eff.events {
-		ctx.Emit(p.events, in.key, e.value, goka.WithCtxEmitHeaders(goka.Headers{MetaHeader: e.meta}))
+		p.emit(ctx, engine.Record{Topic: p.events, Key: in.key, Value: e.value, Partition: in.partition, Header: kgo.RecordHeader{Key: serde.MetaHeader, Value: e.meta}})
 	}
 	if eff.table != nil {
 		ctx.SetValue(eff.table)
 	}
 	if eff.outcome != nil {
-		value, err := p.framer.Append(nil, eff.outcome)
+		value, err := p.frame(eff.outcome)
 		if err != nil {
 			ctx.Fail(err) // without an outcome the client would wait for ever
 		}
-		ctx.Emit(p.outcomes, eff.outcome.CommandID, value, goka.WithCtxEmitHeaders(engine.OnPartition(nil, in.partition)))
-		p.memory.remember(in.partition, eff.outcome)
-		p.metrics.outcome(p.a.Name(), eff.outcome)
+		p.emit(ctx, engine.Record{Topic: p.outcomes, Key: eff.outcome.CommandID, Value: value, Partition: in.partition})
+		p.memory.remember(in.partition, eff.outcome, value[serde.FrameBytes:])
+		p.counts[eff.outcome.Kind].Inc()
 	}
 	if eff.dead != nil {
 		setAside(ctx, p.framer, p.deadLetters, p.clock, p.logger, &in.source, *eff.dead)
 	}
 }
 
+func (p *aggregateProcessor) frame(rec avro.Record) ([]byte, error) {
+	c := chunks.Get().(*chunk)
+	defer chunks.Put(c)
+	return c.frame(p.framer, rec)
+}
+
 // misplaced is the end of a command on the wrong partition. Its outcome goes to
 // that partition too; whoever waits reads them all.
 func (d *decider) misplaced(in input) effects {
 	s := &step{decider: d, in: in}
-	if meta := in.header(MetaHeader); meta != nil {
+	if meta := in.header(serde.MetaHeader); meta != nil {
 		_ = d.framer.Decode(meta, &s.meta) // an unreadable id has nobody waiting
 	}
 	return s.die(failure{

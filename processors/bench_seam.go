@@ -20,15 +20,24 @@ import (
 // at least once, as goka is, and no part of a running system.
 func PlainGraph(t *topology.Topology, a topology.Aggregate, framer Framer, r prometheus.Registerer) *goka.GroupGraph {
 	p := &aggregateProcessor{
-		t: t, a: a, framer: framer, clock: clock.System{}, metrics: newMetrics(r), partitions: t.PartitionCount(),
-		logger: slog.New(slog.DiscardHandler), memory: newMemory(clock.System{}, t.Outcomes(a), nil),
-		events: goka.Stream(t.Events(a)), outcomes: goka.Stream(t.Outcomes(a)), deadLetters: goka.Stream(t.DeadLetters()),
+		t: t, a: a, framer: framer, clock: clock.System{}, counts: newMetrics(r).outcomesOf(a.Name()), partitions: t.PartitionCount(),
+		logger: slog.New(slog.DiscardHandler), memory: newMemory(clock.System{}, t.Outcomes(a), nil), emit: plainEmit,
+		events: t.Events(a), outcomes: t.Outcomes(a), deadLetters: goka.Stream(t.DeadLetters()),
 	}
 	p.decider = &decider{
 		aggregate: a, framer: framer, checkState: func(string, int) error { return nil },
 		remembered: func(int32, string) (*platform.Outcome, error) { return nil, nil },
 	}
 	return p.graph()
+}
+
+// plainEmit is goka's own way. It cannot name the partition.
+func plainEmit(ctx goka.Context, r engine.Record) {
+	var opts []goka.ContextOption
+	if r.Header.Key != "" {
+		opts = append(opts, goka.WithCtxEmitHeaders(goka.Headers{r.Header.Key: r.Header.Value}))
+	}
+	ctx.Emit(goka.Stream(r.Topic), r.Key, r.Value, opts...)
 }
 
 // CommandMemory is the command memory of partition 0 by itself, so that
@@ -42,7 +51,7 @@ func NewCommandMemory(ctx context.Context, c clock.Clock, kv engine.KV, log Outc
 }
 
 // Remember adds an outcome to the open transaction.
-func (c CommandMemory) Remember(out *platform.Outcome) { c.m.remember(0, out) }
+func (c CommandMemory) Remember(out *platform.Outcome) { c.m.remember(0, out, out.AppendAvro(nil)) }
 
 // Commit puts the open transaction's outcomes down.
 func (c CommandMemory) Commit(b engine.Batch) error { return c.m.Commit(0, b) }

@@ -10,6 +10,7 @@ import (
 	"github.com/nexusblueprint/nexus/domain"
 	"github.com/nexusblueprint/nexus/internal/bodyhash"
 	"github.com/nexusblueprint/nexus/internal/eventid"
+	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/topology"
@@ -29,9 +30,6 @@ const (
 // remembered: less than the ten minutes that every id is remembered for, so
 // that no repetition of a forgotten command passes.
 const staleAfterMillis = 9 * 60 * 1000
-
-// recentMax bounds the commands remembered in an aggregate's own record.
-const recentMax = 8
 
 // input is one record of a commands topic, with the aggregate's table record.
 type input struct {
@@ -64,17 +62,20 @@ type decider struct {
 // step is a command under way.
 type step struct {
 	*decider
-	in      input
-	meta    platform.CommandMetadata
-	command domain.Command
-	hash    platform.BodyHash
-	record  stateRecord
-	version int64 // of the aggregate before the command
+	in       input
+	meta     platform.CommandMetadata
+	command  domain.Command
+	hash     platform.BodyHash
+	envelope envelope
+	state    domain.Record
+	version  int64 // of the aggregate before the command
+	chunk    *chunk
 }
 
 // decide never fails: what cannot be handled becomes a dead letter.
 func (d *decider) decide(in input) (eff effects) {
-	s := &step{decider: d, in: in}
+	s := &step{decider: d, in: in, chunk: chunks.Get().(*chunk)}
+	defer chunks.Put(s.chunk)
 	defer func() {
 		if p := recover(); p != nil {
 			eff = s.die(failure{reason: ReasonPanicked, detail: fmt.Sprint(p), stack: string(debug.Stack())})
@@ -111,12 +112,12 @@ func (s *step) read() *failure {
 	undecodable := func(what string, err error) *failure {
 		return &failure{reason: ReasonUndecodable, detail: fmt.Sprintf("%s: %v", what, err), cause: err}
 	}
-	meta := s.in.header(MetaHeader)
+	meta := s.in.header(serde.MetaHeader)
 	if meta == nil {
-		return &failure{reason: ReasonUndecodable, detail: "the record has no header " + MetaHeader}
+		return &failure{reason: ReasonUndecodable, detail: "the record has no header " + serde.MetaHeader}
 	}
 	if err := s.framer.Decode(meta, &s.meta); err != nil {
-		return undecodable("header "+MetaHeader, err)
+		return undecodable("header "+serde.MetaHeader, err)
 	}
 	rec, err := s.framer.DecodeNew(s.in.value)
 	if err != nil {
@@ -129,17 +130,17 @@ func (s *step) read() *failure {
 	if id := s.aggregate.ID(rec); id != s.in.key {
 		return &failure{reason: ReasonWrongKey, detail: fmt.Sprintf("the command is for %q, the record's key is %q", id, s.in.key)}
 	}
-	s.hash = bodyhash.Sum(rec.AvroName(), s.meta.Expectation, s.meta.ExpectedVersion, s.in.value[frameBytes:])
-	s.record = stateRecord{name: s.aggregate.Table, value: s.aggregate.NewState()}
-	s.record.envelope.Fold = int32(s.aggregate.Fold())
+	s.hash = bodyhash.Sum(rec.AvroName(), s.meta.Expectation, s.meta.ExpectedVersion, s.in.value[serde.FrameBytes:])
+	s.state = s.aggregate.NewState()
+	s.envelope.Fold = int32(s.aggregate.Fold())
 	if s.in.table == nil {
 		return nil
 	}
-	if err := s.framer.Decode(s.in.table, &s.record); err != nil {
+	if err := s.framer.Decode(s.in.table, s.table()); err != nil {
 		return undecodable("table record of "+s.in.key, err)
 	}
-	s.version = s.record.envelope.Version
-	if int(s.record.envelope.Fold) != s.aggregate.Fold() {
+	s.version = s.envelope.Version
+	if int(s.envelope.Fold) != s.aggregate.Fold() {
 		if err := s.refold(); err != nil {
 			return &failure{reason: ReasonFailed, detail: err.Error(), cause: err}
 		}
@@ -147,13 +148,20 @@ func (s *step) read() *failure {
 	return nil
 }
 
+// table is the aggregate's table record.
+func (s *step) table() *avro.Joined {
+	return &avro.Joined{Name: s.aggregate.Table, Head: &s.envelope, Tail: s.state}
+}
+
 // firstOutcome is the outcome of an earlier command with the same id, nil if
 // none is remembered.
 func (s *step) firstOutcome() (*platform.Outcome, error) {
-	for i := range s.record.envelope.Recent {
-		if r := &s.record.envelope.Recent[i]; r.CommandID == s.meta.CommandID {
-			return s.recall(r), nil
-		}
+	recent, err := s.envelope.find(s.meta.CommandID)
+	if err != nil {
+		return nil, fmt.Errorf("reading the recent commands of %s: %w", s.in.key, err)
+	}
+	if recent != nil {
+		return s.recall(recent), nil
 	}
 	out, err := s.remembered(s.in.partition, s.meta.CommandID)
 	if err != nil {
@@ -197,7 +205,7 @@ func (s *step) run() (effects, error) {
 	if no := s.refusal(); no != nil {
 		return s.settle(no, nil)
 	}
-	events, rejection := s.aggregate.Decide(s.record.value, s.command)
+	events, rejection := s.aggregate.Decide(s.state, s.command)
 	if rejection != nil {
 		out := s.outcome(platform.OutcomeKindRejected)
 		out.Code, out.Detail = rejection.Code, rejection.Detail
@@ -244,7 +252,7 @@ func (s *step) refusal() *platform.Outcome {
 
 // accept appends the events and folds them.
 func (s *step) accept(events []domain.Event) (effects, error) {
-	env := &s.record.envelope
+	env := &s.envelope
 	out := s.outcome(platform.OutcomeKindAccepted)
 	eff := effects{}
 	for i, e := range events {
@@ -254,18 +262,18 @@ func (s *step) accept(events []domain.Event) (effects, error) {
 			Version: env.Version + 1, CommandID: s.meta.CommandID, CorrelationID: s.meta.CorrelationID, CausationID: s.meta.CommandID,
 			Actor: s.meta.Actor, Tenant: s.meta.Tenant, At: at, Traceparent: s.meta.Traceparent, PreviousHash: env.Hash,
 		}
-		value, err := s.framer.Append(nil, e)
+		value, err := s.chunk.frame(s.framer, e)
 		if err != nil {
 			return effects{}, fmt.Errorf("publishing %s: %w", e.AvroName(), err)
 		}
-		header, err := s.framer.Append(nil, &meta)
+		header, err := s.chunk.frame(s.framer, &meta)
 		if err != nil {
 			return effects{}, fmt.Errorf("publishing metadata of %s: %w", e.AvroName(), err)
 		}
-		env.Version, env.At, env.Hash = meta.Version, at, chain(header[frameBytes:], value[frameBytes:])
+		env.Version, env.At, env.Hash = meta.Version, at, chain(header[serde.FrameBytes:], value[serde.FrameBytes:])
 		env.EventsSinceSnapshot++
-		env.BytesSinceSnapshot += int64(len(value) - frameBytes)
-		s.aggregate.Evolve(s.record.value, e)
+		env.BytesSinceSnapshot += int64(len(value) - serde.FrameBytes)
+		s.aggregate.Evolve(s.state, e)
 		eff.events = append(eff.events, emitted{meta: header, value: value})
 		out.Events = append(out.Events, platform.OutcomeEvent{ID: meta.EventID, Type: e.AvroName(), Version: meta.Version})
 	}
@@ -287,22 +295,20 @@ func chain(meta, payload []byte) platform.Sha256 {
 // settle remembers the outcome in the aggregate's record, if the aggregate
 // exists, and encodes that record.
 func (s *step) settle(out *platform.Outcome, events []emitted) (effects, error) {
-	env := &s.record.envelope
+	env := &s.envelope
 	if env.Version == 0 {
 		return effects{outcome: out}, nil
 	}
 	r := platform.Remembered{
 		CommandID: out.CommandID, CommandType: out.CommandType, BodyHash: out.BodyHash,
 		Kind: out.Kind, Code: out.Code, Detail: out.Detail, Version: out.Version,
+		EventTypes: make([]string, 0, len(out.Events)),
 	}
 	for _, e := range out.Events {
 		r.EventTypes = append(r.EventTypes, e.Type)
 	}
-	if len(env.Recent) >= recentMax {
-		env.Recent = append(env.Recent[:0], env.Recent[len(env.Recent)-recentMax+1:]...)
-	}
-	env.Recent = append(env.Recent, r)
-	table, err := s.framer.Append(make([]byte, 0, len(s.in.table)+256), &s.record)
+	env.remember(&r)
+	table, err := s.framer.Append(make([]byte, 0, len(s.in.table)+256), s.table())
 	if err != nil {
 		return effects{}, fmt.Errorf("encoding the table record: %w", err)
 	}

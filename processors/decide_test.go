@@ -36,7 +36,7 @@ func (f testFramer) Append(dst []byte, rec avro.Record) ([]byte, error) {
 }
 
 func (f testFramer) entry(b []byte) (*avro.Entry, error) {
-	if len(b) < frameBytes || b[0] != 0 || binary.BigEndian.Uint32(b[1:]) >= uint32(len(shopSchemas)) {
+	if len(b) < serde.FrameBytes || b[0] != 0 || binary.BigEndian.Uint32(b[1:]) >= uint32(len(shopSchemas)) {
 		return nil, errors.New("no frame")
 	}
 	return shopSchemas[binary.BigEndian.Uint32(b[1:])], nil
@@ -50,7 +50,7 @@ func (f testFramer) Decode(b []byte, into avro.Record) error {
 	if e.Name != into.AvroName() {
 		return fmt.Errorf("holds %s, not %s", e.Name, into.AvroName())
 	}
-	return into.DecodeAvro(b[frameBytes:])
+	return into.DecodeAvro(b[serde.FrameBytes:])
 }
 
 func (f testFramer) DecodeNew(b []byte) (avro.Record, error) {
@@ -59,7 +59,7 @@ func (f testFramer) DecodeNew(b []byte) (avro.Record, error) {
 		return nil, err
 	}
 	rec := e.New()
-	return rec, rec.DecodeAvro(b[frameBytes:])
+	return rec, rec.DecodeAvro(b[serde.FrameBytes:])
 }
 
 // bench is one stock aggregate with a memory of its own, without a broker.
@@ -104,7 +104,7 @@ func (b *bench) frame(rec avro.Record) []byte {
 
 func (b *bench) input(key string, value []byte, meta platform.CommandMetadata) input {
 	return input{
-		source: source{topic: "shop.stock.commands", key: key, value: value, timestamp: b.now, headers: map[string][]byte{MetaHeader: b.frame(&meta)}},
+		source: source{topic: "shop.stock.commands", key: key, value: value, timestamp: b.now, headers: map[string][]byte{serde.MetaHeader: b.frame(&meta)}},
 		at:     b.now, table: b.table,
 	}
 }
@@ -122,13 +122,14 @@ func (b *bench) send(c avro.Record, meta platform.CommandMetadata) effects {
 	return eff
 }
 
-func (b *bench) record() stateRecord {
+func (b *bench) record() (env platform.Envelope, state *retail.Stock) {
 	b.t.Helper()
-	r := stateRecord{name: b.decider.aggregate.Table, value: b.decider.aggregate.NewState()}
+	state = new(retail.Stock)
+	r := avro.Joined{Name: b.decider.aggregate.Table, Head: &env, Tail: state}
 	if err := (testFramer{}).Decode(b.table, &r); err != nil {
 		b.t.Fatal(err)
 	}
-	return r
+	return env, state
 }
 
 func id(s string) platform.CommandMetadata { return platform.CommandMetadata{CommandID: s} }
@@ -164,11 +165,11 @@ func TestDecide_accepts_and_chains_events(t *testing.T) {
 		if meta.Version != v || meta.PreviousHash != last || meta.EventID != eventid.Of("stock", "mug", command, 0) || meta.At != b.now {
 			t.Errorf("metadata %+v at version %d", meta, v)
 		}
-		last = chain(eff.events[0].meta[frameBytes:], eff.events[0].value[frameBytes:])
+		last = chain(eff.events[0].meta[serde.FrameBytes:], eff.events[0].value[serde.FrameBytes:])
 	}
-	r := b.record()
-	if r.envelope.Version != 20 || r.envelope.Hash != last || r.value.(*retail.Stock).OnHand != -20 || len(r.envelope.Recent) != recentMax {
-		t.Errorf("table record %+v", r)
+	env, stock := b.record()
+	if env.Version != 20 || env.Hash != last || stock.OnHand != -20 || len(env.Recent) != recentMax {
+		t.Errorf("table record %+v %+v", env, stock)
 	}
 }
 
@@ -177,8 +178,8 @@ func TestDecide_recorded_time_never_goes_back(t *testing.T) {
 	b.send(adjust("mug", 1, "r1"), id("c1"))
 	b.now -= 60_000
 	b.send(adjust("mug", 1, "r2"), id("c2"))
-	if at := b.record().envelope.At; at != start {
-		t.Errorf("recorded at %s, after an event at %s", at, start)
+	if env, _ := b.record(); env.At != start {
+		t.Errorf("recorded at %s, after an event at %s", env.At, start)
 	}
 }
 
@@ -295,7 +296,7 @@ func TestDecide_what_cannot_be_handled_is_set_aside(t *testing.T) {
 	b := newBench(t)
 	good := b.frame(adjust("mug", 1, "r"))
 	meta := b.frame(&platform.CommandMetadata{CommandID: "c"})
-	headers := func(m []byte) map[string][]byte { return map[string][]byte{MetaHeader: m} }
+	headers := func(m []byte) map[string][]byte { return map[string][]byte{serde.MetaHeader: m} }
 	for name, c := range map[string]struct {
 		src    source
 		reason string

@@ -4,13 +4,6 @@ import (
 	"github.com/nexusblueprint/nexus/schemas/avro"
 )
 
-// MetaHeader names the one header of commands, events and changes: framed Avro
-// metadata.
-const MetaHeader = "nexus-meta"
-
-// frameBytes is the length of Confluent's framing: a zero byte and the schema id.
-const frameBytes = 5
-
 // Framer turns records into framed Avro and back by registered schemas.
 // Implementations are safe for concurrent use.
 type Framer interface {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
-	"slices"
 	"sync"
 
 	"github.com/nexusblueprint/nexus/internal/clock"
@@ -15,10 +14,11 @@ import (
 )
 
 const (
-	minuteMillis = 60 * 1000
-	// memoryMinutes is how long every command is remembered by log time. It is
-	// one more than promised, because a minute is forgotten as a whole.
-	memoryMinutes = 11
+	// A span of log time is forgotten as a whole. A new id is looked for in all of
+	// them, so few long ones are faster and many short ones smaller.
+	spanMillis = 5 * 60 * 1000
+	// spansKept before the newest are the ten minutes promised.
+	spansKept = 2
 	// refillChunkBytes bounds the outcomes gathered before they are put down.
 	refillChunkBytes = 64 << 10
 )
@@ -29,9 +29,8 @@ const (
 // partition's own callbacks at once, and kept only if the transaction commits.
 //
 // On disk there is one value per commit and partition: the outcomes one after
-// the other, under minute and sequence. In memory there is, per minute, the hash
-// of each command id and the sequence to look under, some 20 bytes a command.
-// Whole minutes are forgotten at once.
+// the other, under span and sequence. In memory there is, per span, the hash of
+// each command id and the sequence to look under, some 20 bytes a command.
 type memory struct {
 	clock    clock.Clock
 	topic    string // of the outcomes
@@ -56,11 +55,11 @@ func newMemory(c clock.Clock, topic string, log OutcomeLog) *memory {
 // partitionMemory belongs to the goroutine that runs the partition's callbacks;
 // the engine calls Commit and Rollback only while no callback runs.
 type partitionMemory struct {
-	kv      engine.KV
-	seed    maphash.Seed
-	minutes map[uint32]map[uint64]uint32 // minute → hash of the id → sequence
-	newest  uint32                       // greatest minute seen
-	next    uint32                       // next sequence
+	kv     engine.KV
+	seed   maphash.Seed
+	spans  map[uint32]map[uint64]uint32 // span → hash of the id → sequence
+	newest uint32                       // greatest span seen
+	next   uint32                       // next sequence
 
 	open pending // of the open transaction
 }
@@ -69,32 +68,32 @@ type partitionMemory struct {
 type pending struct {
 	outcomes map[string]*platform.Outcome
 	chunk    []byte // the same, encoded for the disk
-	minute   uint32 // greatest minute among them
+	span     uint32 // greatest among them
 }
 
-func (p *pending) add(out *platform.Outcome) {
+func (p *pending) add(out *platform.Outcome, encoded []byte) {
 	p.outcomes[out.CommandID] = out
-	p.minute = max(p.minute, uint32(int64(out.At)/minuteMillis))
-	start := len(p.chunk)
-	p.chunk = out.AppendAvro(append(p.chunk, 0, 0, 0, 0))
-	binary.BigEndian.PutUint32(p.chunk[start:], uint32(len(p.chunk)-start-4))
+	p.span = max(p.span, spanOf(out.At))
+	p.chunk = append(binary.BigEndian.AppendUint32(p.chunk, uint32(len(encoded))), encoded...)
 }
 
 func (p *pending) clear() {
 	clear(p.outcomes)
-	p.chunk, p.minute = p.chunk[:0], 0
+	p.chunk, p.span = p.chunk[:0], 0
 }
 
-// Layout of keys: 'm', minute, sequence → outcomes; 'n' → the next offset of the
+// Layout of keys: 'm', span, sequence → outcomes; 'n' → the next offset of the
 // outcomes topic that is not remembered yet.
 var nextKey = []byte{'n'}
 
-func minuteKey(minute uint32) []byte {
-	return binary.BigEndian.AppendUint32([]byte{'m'}, minute)
+func spanOf(t avro.Millis) uint32 { return uint32(int64(t) / spanMillis) }
+
+func spanKey(span uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{'m'}, span)
 }
 
-func chunkKey(minute, seq uint32) []byte {
-	return binary.BigEndian.AppendUint32(minuteKey(minute), seq)
+func chunkKey(span, seq uint32) []byte {
+	return binary.BigEndian.AppendUint32(spanKey(span), seq)
 }
 
 // Open loads what the local store remembers and adds what was decided elsewhere
@@ -102,15 +101,15 @@ func chunkKey(minute, seq uint32) []byte {
 // store did not live to see.
 func (m *memory) Open(ctx context.Context, partition int32, kv engine.KV) error {
 	p := &partitionMemory{
-		kv: kv, seed: maphash.MakeSeed(), minutes: map[uint32]map[uint64]uint32{},
+		kv: kv, seed: maphash.MakeSeed(), spans: map[uint32]map[uint64]uint32{},
 		open: pending{outcomes: map[string]*platform.Outcome{}},
 	}
-	oldest := uint32(m.clock.Now().UnixMilli()/minuteMillis) - memoryMinutes
+	oldest := spanOf(avro.MillisOf(m.clock.Now())) - spansKept
 	if err := p.load(oldest); err != nil {
 		return fmt.Errorf("loading the command memory of partition %d: %w", partition, err)
 	}
-	// Minutes that passed while nobody ran are over as well.
-	if err := kv.Update(func(b engine.Batch) error { b.DeleteRange(minuteKey(0), minuteKey(oldest)); return nil }); err != nil {
+	// Spans that passed while nobody ran are over as well.
+	if err := kv.Update(func(b engine.Batch) error { b.DeleteRange(spanKey(0), spanKey(oldest)); return nil }); err != nil {
 		return fmt.Errorf("clearing the command memory of partition %d: %w", partition, err)
 	}
 	if err := m.refill(ctx, partition, p, oldest); err != nil {
@@ -132,9 +131,9 @@ func (m *memory) refill(ctx context.Context, partition int32, p *partitionMemory
 	if len(stored) == 8 {
 		offset = int64(binary.BigEndian.Uint64(stored))
 	}
-	next, err := m.outcomes.Read(ctx, partition, offset, avro.Millis(oldest)*minuteMillis, func(out *platform.Outcome) error {
+	next, err := m.outcomes.Read(ctx, partition, offset, avro.Millis(oldest)*spanMillis, func(out *platform.Outcome) error {
 		if !out.Repeated {
-			p.open.add(out)
+			p.open.add(out, out.AppendAvro(nil))
 		}
 		if len(p.open.chunk) < refillChunkBytes {
 			return nil
@@ -156,25 +155,25 @@ func (p *partitionMemory) setNext(b engine.Batch, next int64) {
 }
 
 func (p *partitionMemory) load(oldest uint32) error {
-	return p.kv.Iterate(minuteKey(oldest), minuteKey(^uint32(0)), func(k, chunk []byte) error {
-		minute, seq := binary.BigEndian.Uint32(k[1:]), binary.BigEndian.Uint32(k[5:])
+	return p.kv.Iterate(spanKey(oldest), spanKey(^uint32(0)), func(k, chunk []byte) error {
+		span, seq := binary.BigEndian.Uint32(k[1:]), binary.BigEndian.Uint32(k[5:])
 		p.next = max(p.next, seq+1)
 		return eachOutcome(chunk, func(encoded []byte) (bool, error) {
 			r := avro.NewReader(encoded)
-			p.index(minute, seq, r.String()) // the id is an outcome's first field
+			p.index(span, seq, r.String()) // the id is an outcome's first field
 			return true, nil
 		})
 	})
 }
 
-func (p *partitionMemory) index(minute, seq uint32, id string) {
-	ids := p.minutes[minute]
+func (p *partitionMemory) index(span, seq uint32, id string) {
+	ids := p.spans[span]
 	if ids == nil {
 		ids = map[uint64]uint32{}
-		p.minutes[minute] = ids
+		p.spans[span] = ids
 	}
 	ids[maphash.String(p.seed, id)] = seq
-	p.newest = max(p.newest, minute)
+	p.newest = max(p.newest, span)
 }
 
 // lookup returns the first outcome of a command id, nil if it is not remembered.
@@ -197,12 +196,12 @@ func (p *partitionMemory) find(id string) (*platform.Outcome, error) {
 		return out, nil
 	}
 	hash := maphash.String(p.seed, id)
-	for minute, ids := range p.minutes {
+	for span, ids := range p.spans {
 		seq, ok := ids[hash]
 		if !ok {
 			continue
 		}
-		chunk, err := p.kv.Get(chunkKey(minute, seq))
+		chunk, err := p.kv.Get(chunkKey(span, seq))
 		if err != nil {
 			return nil, err
 		}
@@ -222,10 +221,10 @@ func (p *partitionMemory) find(id string) (*platform.Outcome, error) {
 	return nil, nil
 }
 
-// remember adds an outcome to the open transaction.
-func (m *memory) remember(partition int32, out *platform.Outcome) {
+// remember adds an outcome, with its Avro encoding, to the open transaction.
+func (m *memory) remember(partition int32, out *platform.Outcome, encoded []byte) {
 	if p := m.partition(partition); p != nil && !out.Repeated {
-		p.open.add(out)
+		p.open.add(out, encoded)
 	}
 }
 
@@ -246,7 +245,7 @@ func eachOutcome(chunk []byte, f func(encoded []byte) (more bool, err error)) er
 }
 
 // Commit puts the transaction's outcomes down beside the table and forgets
-// minutes that are over.
+// spans that are over.
 func (m *memory) Commit(partition int32, b engine.Batch) error {
 	p := m.partition(partition)
 	if p == nil {
@@ -259,15 +258,15 @@ func (m *memory) Commit(partition int32, b engine.Batch) error {
 	return nil
 }
 
-// flush puts the pending outcomes down as one value and forgets minutes that
+// flush puts the pending outcomes down as one value and forgets spans that
 // are over.
 func (p *partitionMemory) flush(b engine.Batch) {
 	if len(p.open.outcomes) == 0 {
 		return
 	}
-	b.Set(chunkKey(p.open.minute, p.next), slices.Clone(p.open.chunk))
+	b.Set(chunkKey(p.open.span, p.next), p.open.chunk)
 	for id := range p.open.outcomes {
-		p.index(p.open.minute, p.next, id)
+		p.index(p.open.span, p.next, id)
 	}
 	p.next++
 	p.open.clear()
@@ -275,19 +274,19 @@ func (p *partitionMemory) flush(b engine.Batch) {
 }
 
 func (p *partitionMemory) forget(b engine.Batch) {
-	if p.newest < memoryMinutes {
+	if p.newest < spansKept {
 		return
 	}
-	oldest := p.newest - memoryMinutes
+	oldest := p.newest - spansKept
 	over := false
-	for minute := range p.minutes {
-		if minute < oldest {
+	for span := range p.spans {
+		if span < oldest {
 			over = true
-			delete(p.minutes, minute)
+			delete(p.spans, span)
 		}
 	}
 	if over {
-		b.DeleteRange(minuteKey(0), minuteKey(oldest))
+		b.DeleteRange(spanKey(0), spanKey(oldest))
 	}
 }
 

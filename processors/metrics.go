@@ -25,8 +25,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-func (m *metrics) outcome(aggregate string, out *platform.Outcome) {
-	m.outcomes.WithLabelValues(aggregate, out.Kind.String()).Inc()
+// outcomeCounts of one aggregate, by kind.
+type outcomeCounts [platform.OutcomeKindDead + 1]prometheus.Counter
+
+func (m *metrics) outcomesOf(aggregate string) (c outcomeCounts) {
+	for kind := range c {
+		c[kind] = m.outcomes.WithLabelValues(aggregate, platform.OutcomeKind(kind).String())
+	}
+	return c
 }
 
-func (m *metrics) projected(projection string) { m.events.WithLabelValues(projection).Inc() }
+func (m *metrics) projectedBy(projection string) prometheus.Counter {
+	return m.events.WithLabelValues(projection)
+}

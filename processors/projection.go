@@ -7,9 +7,13 @@ import (
 
 	"github.com/lovoo/goka"
 	"github.com/lovoo/goka/codec"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/domain"
 	"github.com/nexusblueprint/nexus/internal/clock"
+	"github.com/nexusblueprint/nexus/internal/serde"
+	"github.com/nexusblueprint/nexus/processors/engine"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/topology"
@@ -26,7 +30,9 @@ type projectionProcessor struct {
 	framer     Framer
 	clock      clock.Clock
 	logger     *slog.Logger
-	metrics    *metrics
+	read       prometheus.Counter // events
+	emit       emit
+	loop       string // topic
 	checkState func(key string, valueBytes int) error
 
 	deadLetters goka.Stream
@@ -63,12 +69,12 @@ func (p *projectionProcessor) onEvent(ctx goka.Context, msg any) {
 		return
 	}
 	for _, l := range loops {
-		ctx.Loopback(l.key, l.value, goka.WithCtxEmitHeaders(goka.Headers{MetaHeader: l.meta}))
+		p.emit(ctx, engine.Record{Topic: p.loop, Key: l.key, Value: l.value, Partition: -1, Header: kgo.RecordHeader{Key: serde.MetaHeader, Value: l.meta}})
 	}
 	if table != nil {
 		ctx.SetValue(table)
 	}
-	p.metrics.projected(p.p.Name())
+	p.read.Inc()
 }
 
 func (p *projectionProcessor) onChange(ctx goka.Context, msg any) {
@@ -105,6 +111,8 @@ type keyed struct {
 // the others. No change at all for an event the projection does not read.
 func (p *projectionProcessor) split(src *source) (loops []loopback, own *keyed, f *failure) {
 	defer caught(&f)
+	c := chunks.Get().(*chunk)
+	defer chunks.Put(c)
 	rec, err := p.framer.DecodeNew(src.value)
 	if err != nil {
 		return nil, nil, &failure{reason: ReasonUndecodable, detail: "event: " + err.Error(), cause: err}
@@ -114,29 +122,29 @@ func (p *projectionProcessor) split(src *source) (loops []loopback, own *keyed, 
 		return nil, nil, nil
 	}
 	var meta platform.Metadata
-	if err := p.framer.Decode(src.header(MetaHeader), &meta); err != nil {
-		return nil, nil, &failure{reason: ReasonUndecodable, detail: "header " + MetaHeader + ": " + err.Error(), cause: err}
+	if err := p.framer.Decode(src.header(serde.MetaHeader), &meta); err != nil {
+		return nil, nil, &failure{reason: ReasonUndecodable, detail: "header " + serde.MetaHeader + ": " + err.Error(), cause: err}
 	}
-	header, err := p.framer.Append(nil, &platform.ChangeMetadata{EventID: meta.EventID, At: meta.At})
+	header, err := c.frame(p.framer, &platform.ChangeMetadata{EventID: meta.EventID, At: meta.At})
 	if err != nil {
 		return nil, nil, &failure{reason: ReasonFailed, detail: err.Error(), cause: err}
 	}
-	for _, c := range changes {
+	for _, ch := range changes {
 		switch {
-		case c.Key == src.key:
-			own = &keyed{record: c.Record, at: meta.At}
+		case ch.Key == src.key:
+			own = &keyed{record: ch.Record, at: meta.At}
 			continue
 		case !p.p.Rekeyed:
-			return nil, nil, &failure{reason: ReasonFailed, detail: fmt.Sprintf("projection %s has a document %q for an event of %q: declare it Rekeyed in the topology", p.p.Name(), c.Key, src.key)}
+			return nil, nil, &failure{reason: ReasonFailed, detail: fmt.Sprintf("projection %s has a document %q for an event of %q: declare it Rekeyed in the topology", p.p.Name(), ch.Key, src.key)}
 		}
-		if faults := domain.ValidID(c.Key); len(faults) > 0 {
+		if faults := domain.ValidID(ch.Key); len(faults) > 0 {
 			return nil, nil, &failure{reason: ReasonFailed, detail: fmt.Sprintf("projection %s has a document key that is none: %s", p.p.Name(), faults[0].Detail)}
 		}
-		value, err := p.framer.Append(nil, c.Record)
+		value, err := c.frame(p.framer, ch.Record)
 		if err != nil {
 			return nil, nil, &failure{reason: ReasonFailed, detail: err.Error(), cause: err}
 		}
-		loops = append(loops, loopback{key: c.Key, meta: header, value: value})
+		loops = append(loops, loopback{key: ch.Key, meta: header, value: value})
 	}
 	return loops, own, nil
 }
@@ -148,8 +156,8 @@ func (p *projectionProcessor) change(src *source) (c keyed, f *failure) {
 		return c, &failure{reason: ReasonUndecodable, detail: "change: " + err.Error(), cause: err}
 	}
 	var meta platform.ChangeMetadata
-	if err := p.framer.Decode(src.header(MetaHeader), &meta); err != nil {
-		return c, &failure{reason: ReasonUndecodable, detail: "header " + MetaHeader + ": " + err.Error(), cause: err}
+	if err := p.framer.Decode(src.header(serde.MetaHeader), &meta); err != nil {
+		return c, &failure{reason: ReasonUndecodable, detail: "header " + serde.MetaHeader + ": " + err.Error(), cause: err}
 	}
 	return keyed{record: rec, at: meta.At}, nil
 }
@@ -157,7 +165,8 @@ func (p *projectionProcessor) change(src *source) (c keyed, f *failure) {
 // fold applies a change to the stored document; nil stands for none yet.
 func (p *projectionProcessor) fold(key string, stored []byte, change domain.Record, at avro.Millis) (table []byte, f *failure) {
 	defer caught(&f)
-	doc := documentRecord{name: p.p.Table, value: p.p.NewDocument()}
+	var env platform.DocumentEnvelope
+	doc := avro.Joined{Name: p.p.Table, Head: &env, Tail: p.p.NewDocument()}
 	if stored != nil {
 		if err := p.framer.Decode(stored, &doc); err != nil {
 			return nil, &failure{reason: ReasonUndecodable, detail: "document: " + err.Error(), cause: err}
@@ -166,9 +175,9 @@ func (p *projectionProcessor) fold(key string, stored []byte, change domain.Reco
 	if p.p.NewChange(change.AvroName()) == nil {
 		return nil, &failure{reason: ReasonFailed, detail: fmt.Sprintf("projection %s does not apply %s", p.p.Name(), change.AvroName())}
 	}
-	p.p.Apply(doc.value, change)
-	doc.envelope.Version++
-	doc.envelope.At = max(doc.envelope.At, at)
+	p.p.Apply(doc.Tail, change)
+	env.Version++
+	env.At = max(env.At, at)
 	table, err := p.framer.Append(make([]byte, 0, len(stored)+64), &doc)
 	if err != nil {
 		return nil, &failure{reason: ReasonFailed, detail: err.Error(), cause: err}

@@ -24,11 +24,11 @@ const refoldPatience = 5 * time.Second
 // another fold number: the two are never mixed. The envelope's version, hash
 // and memory stay, they do not hang on the fold.
 func (s *step) refold() error {
-	was := s.record.envelope.Fold
+	was := s.envelope.Fold
 	ctx, cancel := context.WithTimeout(context.Background(), refoldPatience)
 	defer cancel()
 	state := s.aggregate.NewState()
-	err := s.history.Payloads(ctx, s.aggregate.Name(), s.in.key, s.record.envelope.Version, func(framed []byte) error {
+	err := s.history.Payloads(ctx, s.aggregate.Name(), s.in.key, s.envelope.Version, func(framed []byte) error {
 		rec, err := s.framer.DecodeNew(framed)
 		if err != nil {
 			return err
@@ -38,8 +38,8 @@ func (s *step) refold() error {
 	if err != nil {
 		return fmt.Errorf("refolding %s %s from fold %d to %d: %w", s.aggregate.Name(), s.in.key, was, s.aggregate.Fold(), err)
 	}
-	s.record.value = state
-	s.record.envelope.Fold = int32(s.aggregate.Fold())
+	s.state = state
+	s.envelope.Fold = int32(s.aggregate.Fold())
 	return nil
 }
 

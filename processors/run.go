@@ -92,14 +92,15 @@ func (ps *Processors) addAggregate(a topology.Aggregate, m *metrics, admin *kadm
 		opts: append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.ClientOpts...),
 	})
 	p := &aggregateProcessor{
-		t: t, a: a, memory: mem, framer: cfg.Framer, clock: cfg.Clock, metrics: m, partitions: t.PartitionCount(),
+		t: t, a: a, memory: mem, framer: cfg.Framer, clock: cfg.Clock, counts: m.outcomesOf(a.Name()), partitions: t.PartitionCount(),
 		logger: cfg.Logger.With("aggregate", a.Name()),
-		events: goka.Stream(t.Events(a)), outcomes: goka.Stream(t.Outcomes(a)), deadLetters: goka.Stream(t.DeadLetters()),
+		events: t.Events(a), outcomes: t.Outcomes(a), deadLetters: goka.Stream(t.DeadLetters()),
 	}
 	e, err := ps.engine(t.Group(a), mem, aggregateCommitMin, aggregateCommitMax)
 	if err != nil {
 		return err
 	}
+	p.emit = e.Emit
 	p.decider = &decider{aggregate: a, framer: cfg.Framer, checkState: e.CheckState, remembered: mem.lookup, history: cfg.History}
 	ps.add(t.Group(a), p.graph(), e)
 	return nil
@@ -112,7 +113,7 @@ func (ps *Processors) addProjection(p topology.Projection, m *metrics) error {
 		return err
 	}
 	pp := &projectionProcessor{
-		t: t, p: p, framer: cfg.Framer, clock: cfg.Clock, metrics: m, checkState: e.CheckState,
+		t: t, p: p, framer: cfg.Framer, clock: cfg.Clock, read: m.projectedBy(p.Name()), checkState: e.CheckState, emit: e.Emit, loop: t.ProjectionLoop(p),
 		logger: cfg.Logger.With("projection", p.Name()), deadLetters: goka.Stream(t.DeadLetters()),
 	}
 	ps.add(t.ProjectionGroup(p), pp.graph(), e)

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/nexusblueprint/nexus/internal/kafkalog"
 )
 
 // requestTimeout bounds one question to the broker.
@@ -28,7 +29,7 @@ func newBroker(cfg Config) (*broker, error) {
 
 // clientOpts are the options of every client of this package.
 func clientOpts(cfg Config) []kgo.Opt {
-	return append([]kgo.Opt{kgo.WithLogger(kafkaLogger{cfg.Logger}), kgo.ClientID("nexus-views")}, cfg.Client...)
+	return append([]kgo.Opt{kafkalog.To(cfg.Logger), kgo.ClientID("nexus-views")}, cfg.Client...)
 }
 
 func (b *broker) close() { b.cl.Close() }
@@ -169,19 +170,6 @@ func (b *broker) layout(ctx context.Context, topics []string, maxAge time.Durati
 		}
 	}
 	return l, nil
-}
-
-// kafkaLogger passes on what franz-go finds worth a warning.
-type kafkaLogger struct{ l *slog.Logger }
-
-func (kafkaLogger) Level() kgo.LogLevel { return kgo.LogLevelWarn }
-
-func (k kafkaLogger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
-	l := slog.LevelWarn
-	if level == kgo.LogLevelError {
-		l = slog.LevelError
-	}
-	k.l.Log(context.Background(), l, "kafka client: "+msg, keyvals...) //nolint:sloglint // what it says is franz-go's
 }
 
 // ended reports whether an error only says that ctx is over.

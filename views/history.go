@@ -76,7 +76,7 @@ func eventKey(prefix []byte, version int64) []byte {
 }
 
 var (
-	errNoMetadata = errors.New("it has no header " + MetaHeader)
+	errNoMetadata = errors.New("it has no header " + serde.MetaHeader)
 	errNoVersion  = errors.New("its metadata hold no version")
 	errLongKey    = errors.New("its key is too long")
 )
@@ -84,7 +84,7 @@ var (
 func (h *History) arrived(*kgo.Record) {}
 
 func (h *History) store(b *localstore.Batch, r *kgo.Record) error {
-	meta := header(r)
+	meta := serde.Metadata(r)
 	err := errNoMetadata
 	if meta != nil {
 		err = h.cfg.Framer.Decode(meta, &h.meta)

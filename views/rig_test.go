@@ -20,6 +20,7 @@ import (
 	"github.com/nexusblueprint/nexus/internal/clock"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/localstore"
+	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/schemas/avro/retail"
@@ -243,14 +244,14 @@ func (r *rig) event(orderID string, version int64, country string) *kgo.Record {
 	return &kgo.Record{
 		Topic: r.topo.Events(r.order()), Partition: r.partition(orderID), Key: []byte(orderID),
 		Value:   r.framer.frame(&retail.OrderPlaced{OrderID: orderID, Country: country}),
-		Headers: []kgo.RecordHeader{{Key: MetaHeader, Value: r.framer.frame(meta)}},
+		Headers: []kgo.RecordHeader{{Key: serde.MetaHeader, Value: r.framer.frame(meta)}},
 	}
 }
 
 func (r *rig) table(orderID string, version int64, country string) *kgo.Record {
-	rec := &tableRecord{
-		name: r.order().Table, envelope: platform.Envelope{Version: version, At: avro.Millis(version * 1000)},
-		state: &retail.Order{Status: retail.OrderStatusPlaced, Country: country},
+	rec := &avro.Joined{
+		Name: r.order().Table, Head: &platform.Envelope{Version: version, At: avro.Millis(version * 1000)},
+		Tail: &retail.Order{Status: retail.OrderStatusPlaced, Country: country},
 	}
 	return &kgo.Record{Topic: r.topo.Table(r.order()), Partition: r.partition(orderID), Key: []byte(orderID), Value: r.framer.frame(rec)}
 }

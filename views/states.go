@@ -11,6 +11,7 @@ import (
 
 	"github.com/nexusblueprint/nexus/internal/localstore"
 	"github.com/nexusblueprint/nexus/schemas/avro"
+	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/topology"
 )
 
@@ -168,13 +169,14 @@ func (s *States) read(ctx context.Context, a topology.Aggregate, id string) (Sta
 	if err != nil {
 		return State{}, fmt.Errorf("reading %s %s: %w", a.Name(), id, err)
 	}
-	rec := tableRecord{name: a.Table, state: a.NewState()}
-	if err := s.cfg.Framer.Decode(r.Value, &rec); err != nil {
+	var env platform.Envelope
+	state := a.NewState()
+	if err := s.cfg.Framer.Decode(r.Value, &avro.Joined{Name: a.Table, Head: &env, Tail: state}); err != nil {
 		return State{}, fmt.Errorf("reading the table record of %s %s: %w", a.Name(), id, err)
 	}
 	return State{
-		Version: rec.envelope.Version, At: rec.envelope.At, Record: rec.state,
-		Schema: s.cfg.Topology.Schemas.Find(rec.state.AvroName()).Schema(), Avro: rec.state.AppendAvro(nil),
+		Version: env.Version, At: env.At, Record: state,
+		Schema: s.cfg.Topology.Schemas.Find(state.AvroName()).Schema(), Avro: state.AppendAvro(nil),
 	}, nil
 }
 

@@ -11,9 +11,6 @@ import (
 	"github.com/nexusblueprint/nexus/topology"
 )
 
-// MetaHeader names the header that holds a record's metadata: framed Avro.
-const MetaHeader = "nexus-meta"
-
 // Framer reads framed records by registered schemas. Implementations are safe for concurrent use.
 type Framer interface {
 	// Decode reads framed bytes of the record's own schema, of any registered version, into the record.

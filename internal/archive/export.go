@@ -19,8 +19,6 @@ import (
 )
 
 const (
-	metaHeader = "nexus-meta"
-	frameBytes = 5
 	// partial ends the name of a file until the whole export is complete.
 	partial = ".partial"
 )
@@ -208,15 +206,12 @@ func (x *export) versions(ctx context.Context, subjects ...string) (texts []stri
 func (x *export) write(w *Writer, judge *chain, ids index, r *kgo.Record) error {
 	e := Event{Number: judge.events + 1}
 	var err error
-	for _, h := range r.Headers {
-		if h.Key == metaHeader {
-			if e.MetadataSchema, e.Metadata, err = unframe(ids.metadata, h.Value); err != nil {
-				return fmt.Errorf("metadata of the event at %s/%d/%d: %w", r.Topic, r.Partition, r.Offset, err)
-			}
-		}
+	meta := serde.Metadata(r)
+	if meta == nil {
+		return fmt.Errorf("event at %s/%d/%d: there is no header %s: nexus check says more", r.Topic, r.Partition, r.Offset, serde.MetaHeader)
 	}
-	if e.Metadata == nil {
-		return fmt.Errorf("event at %s/%d/%d: there is no header %s: nexus check says more", r.Topic, r.Partition, r.Offset, metaHeader)
+	if e.MetadataSchema, e.Metadata, err = unframe(ids.metadata, meta); err != nil {
+		return fmt.Errorf("metadata of the event at %s/%d/%d: %w", r.Topic, r.Partition, r.Offset, err)
 	}
 	if e.PayloadSchema, e.Payload, err = unframe(ids.events, r.Value); err != nil {
 		return fmt.Errorf("event at %s/%d/%d: %w", r.Topic, r.Partition, r.Offset, err)
@@ -228,7 +223,7 @@ func (x *export) write(w *Writer, judge *chain, ids index, r *kgo.Record) error 
 }
 
 func unframe(ids map[uint32]int, framed []byte) (int, []byte, error) {
-	if len(framed) < frameBytes || framed[0] != 0 {
+	if len(framed) < serde.FrameBytes || framed[0] != 0 {
 		return 0, nil, errors.New("it has no Confluent framing")
 	}
 	id := binary.BigEndian.Uint32(framed[1:])
@@ -236,5 +231,5 @@ func unframe(ids map[uint32]int, framed []byte) (int, []byte, error) {
 	if !known {
 		return 0, nil, fmt.Errorf("schema %d is none of those that the registry had when the export began: export again", id)
 	}
-	return i, framed[frameBytes:], nil
+	return i, framed[serde.FrameBytes:], nil
 }

@@ -95,7 +95,7 @@ func (r *restore) file(ctx context.Context, judge *chains, f file) error {
 		}
 		return out.write(&kgo.Record{
 			Topic: r.archive.topology.Events(c.aggregate), Key: []byte(m.aggregateID), Value: value, Timestamp: m.at.Time(),
-			Headers: []kgo.RecordHeader{{Key: metaHeader, Value: frame(metadata[e.MetadataSchema], e.Metadata)}},
+			Headers: []kgo.RecordHeader{{Key: serde.MetaHeader, Value: frame(metadata[e.MetadataSchema], e.Metadata)}},
 		})
 	})
 	if err == nil {
@@ -123,7 +123,7 @@ func (r *restore) idsOf(h Header) (metadata, events []uint32, err error) {
 }
 
 func frame(id uint32, payload []byte) []byte {
-	framed := make([]byte, 0, frameBytes+len(payload))
+	framed := make([]byte, 0, serde.FrameBytes+len(payload))
 	framed = append(framed, 0, byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
 	return append(framed, payload...)
 }

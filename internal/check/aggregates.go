@@ -10,12 +10,11 @@ import (
 
 	"github.com/nexusblueprint/nexus/domain"
 	"github.com/nexusblueprint/nexus/internal/logread"
+	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/topology"
 )
-
-const frameBytes = 5
 
 // aggregate is one aggregate as the log tells it, and as its table had it.
 type aggregate struct {
@@ -133,21 +132,20 @@ func (c *checker) event(a topology.Aggregate, r *kgo.Record) {
 
 // metadata returns the header and what it says.
 func (c *checker) metadata(r *kgo.Record) ([]byte, *platform.Metadata, error) {
-	for _, h := range r.Headers {
-		if h.Key == metaHeader {
-			meta := new(platform.Metadata)
-			return h.Value, meta, c.Framer.Decode(h.Value, meta)
-		}
+	framed := serde.Metadata(r)
+	if framed == nil {
+		return nil, nil, errors.New("there is no header " + serde.MetaHeader)
 	}
-	return nil, nil, errors.New("there is no header " + metaHeader)
+	meta := new(platform.Metadata)
+	return framed, meta, c.Framer.Decode(framed, meta)
 }
 
 // hashOf is SHA-256 over metadata and payload without their framing.
 func hashOf(header, value []byte) (sum platform.Sha256) {
 	h := sha256.New()
-	h.Write(header[frameBytes:])
-	if len(value) > frameBytes {
-		h.Write(value[frameBytes:])
+	h.Write(header[serde.FrameBytes:])
+	if len(value) > serde.FrameBytes {
+		h.Write(value[serde.FrameBytes:])
 	}
 	h.Sum(sum[:0])
 	return sum

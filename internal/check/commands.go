@@ -13,12 +13,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/logread"
+	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/topology"
 )
-
-const metaHeader = "nexus-meta"
 
 // staleCode is given to a command that may have been handled long ago, under an
 // outcome that is no longer known: it does not count against the first.
@@ -177,15 +176,11 @@ func (c *checker) taken(ctx context.Context, a topology.Aggregate) (map[logread.
 }
 
 func (c *checker) commandID(r *kgo.Record) string {
-	for _, h := range r.Headers {
-		if h.Key == metaHeader {
-			var meta platform.CommandMetadata
-			if c.Framer.Decode(h.Value, &meta) == nil {
-				return meta.CommandID
-			}
-		}
+	var meta platform.CommandMetadata
+	if c.Framer.Decode(serde.Metadata(r), &meta) != nil {
+		return ""
 	}
-	return ""
+	return meta.CommandID
 }
 
 func where(r *kgo.Record) string { return fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset) }

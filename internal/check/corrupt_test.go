@@ -16,8 +16,6 @@ import (
 	"github.com/nexusblueprint/nexus/schemas/avro/retail"
 )
 
-const metaHeader = "nexus-meta"
-
 // damage is a world in the hands of a corruption.
 type damage struct {
 	*world
@@ -92,7 +90,7 @@ func (d damage) framed(rec avro.Record) []byte {
 func (d damage) meta(r *kgo.Record, change func(*platform.Metadata)) {
 	d.t.Helper()
 	for i, h := range r.Headers {
-		if h.Key != metaHeader {
+		if h.Key != serde.MetaHeader {
 			continue
 		}
 		var m platform.Metadata

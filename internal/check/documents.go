@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/logread"
+	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 )
@@ -113,7 +114,7 @@ func (c *checker) row(p *projection, r *kgo.Record) {
 		return
 	}
 	var next row
-	reader := avro.NewReader(framed[frameBytes:])
+	reader := avro.NewReader(framed[serde.FrameBytes:])
 	next.envelope.ReadAvro(&reader)
 	next.document = slices.Clone(framed[len(framed)-reader.Rest():])
 	if before, ok := p.rows[string(r.Key)]; ok && next.envelope.Version <= before.envelope.Version {

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/logread"
+	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/topology"
@@ -53,7 +54,7 @@ func (c *checker) tableRecord(a topology.Aggregate, r *kgo.Record) {
 		return
 	}
 	t := &tabled{where: at}
-	reader := avro.NewReader(framed[frameBytes:])
+	reader := avro.NewReader(framed[serde.FrameBytes:])
 	t.envelope.ReadAvro(&reader)
 	if !reader.OK() {
 		i.violate("table record of %s %s at %s: %v", a.Name(), r.Key, at, reader.Close(a.Table))

@@ -72,23 +72,12 @@ type event struct {
 	Data          json.RawMessage `json:"data"`
 }
 
-const metaHeader = "nexus-meta"
-
 func position(r *kgo.Record) string { return fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset) }
-
-func headerOf(r *kgo.Record, name string) []byte {
-	for _, h := range r.Headers {
-		if h.Key == name {
-			return h.Value
-		}
-	}
-	return nil
-}
 
 // readEvent decodes a record of an events topic.
 func readEvent(framer *serde.Serde, r *kgo.Record) (e event, err error) {
 	var m platform.Metadata
-	if err := framer.Decode(headerOf(r, metaHeader), &m); err != nil {
+	if err := framer.Decode(serde.Metadata(r), &m); err != nil {
 		return e, fmt.Errorf("metadata of the event at %s: %w", position(r), err)
 	}
 	if e.Data, err = framer.JSON(r.Value); err != nil {

@@ -86,8 +86,8 @@ func poison(ctx context.Context, broker []kgo.Opt, _ *sr.Client, framer *serde.S
 		return err
 	}
 	return cl.ProduceSync(ctx,
-		&kgo.Record{Topic: "shop.stock.commands", Key: []byte("dead"), Value: command[:len(command)-2], Headers: []kgo.RecordHeader{{Key: metaHeader, Value: meta}}},
-		&kgo.Record{Topic: "shop.stock.commands", Key: []byte("other"), Value: command, Headers: []kgo.RecordHeader{{Key: metaHeader, Value: meta}}},
+		&kgo.Record{Topic: "shop.stock.commands", Key: []byte("dead"), Value: command[:len(command)-2], Headers: []kgo.RecordHeader{{Key: serde.MetaHeader, Value: meta}}},
+		&kgo.Record{Topic: "shop.stock.commands", Key: []byte("other"), Value: command, Headers: []kgo.RecordHeader{{Key: serde.MetaHeader, Value: meta}}},
 		&kgo.Record{Topic: "shop.dlq", Key: []byte("dead"), Value: []byte("no letter")},
 	).FirstErr()
 }

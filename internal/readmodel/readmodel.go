@@ -6,14 +6,12 @@ package readmodel
 import (
 	"fmt"
 
+	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/topology"
 )
-
-// frameBytes is the length of Confluent's framing before the Avro bytes.
-const frameBytes = 5
 
 // Model is one version of a read model. It is immutable.
 type Model struct {
@@ -65,11 +63,11 @@ func KindOf(s *avro.Schema) ports.Kind {
 // the binary's own schema, as the framer's transcoding gives them; a nil record
 // is a tombstone, which the platform does not write.
 func (m *Model) Read(key string, framed []byte) (ports.Document, error) {
-	if len(framed) < frameBytes {
+	if len(framed) < serde.FrameBytes {
 		return ports.Document{}, fmt.Errorf("table record of %q has %d bytes, too few for a frame", key, len(framed))
 	}
 	var env platform.DocumentEnvelope
-	r := avro.NewReader(framed[frameBytes:])
+	r := avro.NewReader(framed[serde.FrameBytes:])
 	env.ReadAvro(&r)
 	if !r.OK() {
 		return ports.Document{}, fmt.Errorf("table record of %q: %w", key, r.Close("nexus.DocumentEnvelope"))

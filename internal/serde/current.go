@@ -10,7 +10,7 @@ import (
 //
 // Errors: as Decode; [ErrUnknownSchema] if the program has no such record, [ErrNotRegistered] as Append.
 func (s *Serde) Current(name string, framed []byte) ([]byte, error) {
-	if id, ok := s.ID(name); ok && len(framed) >= frameBytes && framed[0] == 0 && binary.BigEndian.Uint32(framed[1:]) == id {
+	if id, ok := s.ID(name); ok && len(framed) >= FrameBytes && framed[0] == 0 && binary.BigEndian.Uint32(framed[1:]) == id {
 		return framed, nil
 	}
 	entry := s.sets.Find(name)

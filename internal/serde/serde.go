@@ -23,10 +23,7 @@ import (
 	"github.com/nexusblueprint/nexus/schemas/avro"
 )
 
-const (
-	frameBytes     = 5
-	lookupsAtATime = 8
-)
+const lookupsAtATime = 8
 
 // Serde frames the records of some schema sets. It is safe for concurrent use.
 type Serde struct {
@@ -159,12 +156,12 @@ func notRegistered(name string) error {
 // unframe returns the schema id of a framed value, and the rest.
 func unframe(b []byte) (id uint32, payload []byte, err error) {
 	switch {
-	case len(b) < frameBytes:
-		return 0, nil, fmt.Errorf("reading a value of %d bytes: %w: want at least %d", len(b), ErrFrame, frameBytes)
+	case len(b) < FrameBytes:
+		return 0, nil, fmt.Errorf("reading a value of %d bytes: %w: want at least %d", len(b), ErrFrame, FrameBytes)
 	case b[0] != 0:
 		return 0, nil, fmt.Errorf("reading a value: %w: it begins with byte %#02x instead of 0", ErrFrame, b[0])
 	}
-	return binary.BigEndian.Uint32(b[1:]), b[frameBytes:], nil
+	return binary.BigEndian.Uint32(b[1:]), b[FrameBytes:], nil
 }
 
 // isNotFound reports whether the registry said that it has no such subject, version, schema or id. A mere 404 could

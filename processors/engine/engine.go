@@ -13,6 +13,8 @@ import (
 	"github.com/lovoo/goka"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/nexusblueprint/nexus/internal/kafkalog"
 )
 
 // Config of one engine. Zero values mean the defaults named here.
@@ -160,7 +162,7 @@ func def[T comparable](p *T, v T) {
 
 // opts of every client of the engine.
 func (e *Engine) opts(more ...kgo.Opt) []kgo.Opt {
-	o := []kgo.Opt{kgo.SeedBrokers(e.cfg.Brokers...), kgo.ClientID("nexus-" + e.cfg.InstanceID), kgo.WithLogger(kafkaLogger{e.log}), kgo.DisableClientMetrics()}
+	o := []kgo.Opt{kgo.SeedBrokers(e.cfg.Brokers...), kgo.ClientID("nexus-" + e.cfg.InstanceID), kafkalog.To(e.log), kgo.DisableClientMetrics()}
 	return append(append(o, e.cfg.ClientOpts...), more...)
 }
 

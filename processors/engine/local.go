@@ -40,7 +40,7 @@ type KV interface {
 	Update(fn func(Batch) error) error
 }
 
-// Batch takes a Local's changes. Later calls win over earlier ones.
+// Batch takes a Local's changes, which it copies. Later calls win over earlier ones.
 type Batch interface {
 	Set(key, value []byte)
 	Delete(key []byte)

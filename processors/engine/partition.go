@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"hash"
 
-	"github.com/lovoo/goka"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -69,21 +68,6 @@ func murmur2[K string | []byte](b K) uint32 {
 	h ^= h >> 13
 	h *= m
 	h ^= h >> 15
-	return h
-}
-
-// partitionHeader is the pseudo header by which a callback names the partition of
-// one emit. It never reaches the broker.
-const partitionHeader = "\x00nexus-partition"
-
-// OnPartition returns h with the partition of one emit forced to p: the outcomes
-// topic is keyed by command id, but an outcome lives on its aggregate's partition.
-// Use it with goka.WithCtxEmitHeaders. h is changed and may be nil.
-func OnPartition(h goka.Headers, p int32) goka.Headers {
-	if h == nil {
-		h = goka.Headers{}
-	}
-	h[partitionHeader] = binary.BigEndian.AppendUint32(nil, uint32(p))
 	return h
 }
 

@@ -42,11 +42,12 @@ func TestPartitionOf(t *testing.T) {
 	}
 }
 
-// An emit may be forced onto a partition; headers reach the broker, the pseudo
-// header does not; table records carry their headers.
+// Emit may force a record onto a partition; headers reach the broker; table records
+// carry their headers.
 func TestEmit_HeadersAndPartition(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
 		n := setup(t, b)
+		e := newEngine(t, b, n.Group)
 		meta := func(ctx goka.Context) goka.Headers { return goka.Headers{"nexus-meta": []byte(ctx.Key())} }
 		g := goka.DefineGroup(goka.Group(n.Group),
 			goka.Input(goka.Stream(n.Commands), new(codec.Bytes), func(ctx goka.Context, _ any) {
@@ -55,8 +56,10 @@ func TestEmit_HeadersAndPartition(t *testing.T) {
 				}
 				ctx.SetValue([]byte("1"))
 				ctx.SetValue([]byte("2"), goka.WithCtxEmitHeaders(meta(ctx)))
-				ctx.Emit(goka.Stream(n.Events), "outcome of "+ctx.Key(), []byte(ctx.Key()),
-					goka.WithCtxEmitHeaders(engine.OnPartition(meta(ctx), ctx.Partition())))
+				e.Emit(ctx, engine.Record{
+					Topic: n.Events, Key: "outcome of " + ctx.Key(), Value: []byte(ctx.Key()), Partition: ctx.Partition(),
+					Header: kgo.RecordHeader{Key: "nexus-meta", Value: []byte(ctx.Key())},
+				})
 				ctx.Emit(goka.Stream(n.Events), "free "+ctx.Key(), []byte(ctx.Key()), goka.WithCtxEmitHeaders(goka.Headers{"b": nil, "a": []byte("x")}))
 			}),
 			goka.Output(goka.Stream(n.Events), new(codec.Bytes)), goka.Persist(new(codec.Bytes)))
@@ -66,7 +69,7 @@ func TestEmit_HeadersAndPartition(t *testing.T) {
 			r.Headers = []kgo.RecordHeader{{Key: "in", Value: append([]byte("h"), r.Key...)}}
 			must(t, cl.ProduceSync(t.Context(), r).FirstErr())
 		}
-		r := start(t, b, newEngine(t, b, n.Group), g)
+		r := start(t, b, e, g)
 		n.drained(t, b, 20*time.Second)
 		r.stop()
 		outcomes, free, table := 0, 0, 0

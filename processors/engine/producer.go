@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
@@ -59,9 +58,6 @@ func (p producer) EmitWithHeaders(topic, key string, value []byte, headers goka.
 	rec.Topic, rec.Value = topic, value
 	rec.Key = append(rec.Key[:0], key...)
 	if len(headers) > 0 {
-		if at, ok := headers[partitionHeader]; ok {
-			rec.Partition, rec.Context = int32(binary.BigEndian.Uint32(at)), forced
-		}
 		rec.Headers = appendHeaders(rec.Headers[:0], headers)
 	}
 	out.cl.Produce(context.Background(), rec, out.produced)
@@ -78,9 +74,7 @@ func stripe(key string) int {
 // appendHeaders in the order of their names, so that equal input makes equal bytes.
 func appendHeaders(dst []kgo.RecordHeader, h goka.Headers) []kgo.RecordHeader {
 	for k, v := range h {
-		if k != partitionHeader {
-			dst = append(dst, kgo.RecordHeader{Key: k, Value: v})
-		}
+		dst = append(dst, kgo.RecordHeader{Key: k, Value: v})
 	}
 	if len(dst) > 1 {
 		slices.SortFunc(dst, func(a, b kgo.RecordHeader) int { return strings.Compare(a.Key, b.Key) })
@@ -117,6 +111,9 @@ func newOutput(e *Engine, cl *kgo.Client) *output {
 	if g := e.graph.Load(); g != nil {
 		for _, out := range g.OutputStreams() {
 			o.topics[out.Topic()] = true
+		}
+		if loop := g.LoopStream(); loop != nil {
+			o.topics[loop.Topic()] = true
 		}
 	}
 	o.produced = o.onProduced

@@ -70,9 +70,9 @@ func TestEngine_Emit(t *testing.T) {
 		topic := n.Events
 		g := goka.DefineGroup(goka.Group(n.Group),
 			goka.Input(goka.Stream(n.Commands), new(codec.Bytes), func(ctx goka.Context, _ any) {
-				hs := []kgo.RecordHeader{{Key: "nexus-meta", Value: []byte(ctx.Key())}}
-				e.Emit(ctx, engine.Record{Topic: topic, Key: "x" + ctx.Key(), Value: []byte(ctx.Key()), Partition: ctx.Partition(), Headers: hs})
-				e.Emit(ctx, engine.Record{Topic: topic, Key: ctx.Key(), Value: []byte(ctx.Key()), Partition: -1, Headers: hs})
+				h := kgo.RecordHeader{Key: "nexus-meta", Value: []byte(ctx.Key())}
+				e.Emit(ctx, engine.Record{Topic: topic, Key: "x" + ctx.Key(), Value: []byte(ctx.Key()), Partition: ctx.Partition(), Header: h})
+				e.Emit(ctx, engine.Record{Topic: topic, Key: ctx.Key(), Value: []byte(ctx.Key()), Partition: -1, Header: h})
 			}),
 			goka.Output(goka.Stream(n.Events), new(codec.Bytes)))
 		n.produce(t, b, 1, 50, 50, 0)

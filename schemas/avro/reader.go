@@ -23,7 +23,7 @@ func (e *DecodeError) Error() string {
 }
 
 // Reader reads one Avro value. Its first error sticks: from then on every method returns a zero value, so
-// generated code reads a whole record and asks once, by [Reader.Close]. Nothing it returns aliases the input;
+// generated code reads a whole record and asks once, by [Reader.Close]. Nothing but [Reader.Raw] aliases the input;
 // all strings of one Reader are parts of one copy of it, made when the first is read.
 type Reader struct {
 	buf    []byte
@@ -217,6 +217,30 @@ func (r *Reader) span() (start, end int) {
 	start = r.pos
 	r.pos += int(n)
 	return start, r.pos
+}
+
+// Raw steps over bytes or a string and returns what was stepped over. Unlike all else that a Reader returns it is a
+// part of the input, and a string is not checked.
+func (r *Reader) Raw() []byte {
+	start, end := r.span()
+	return r.buf[start:end:end]
+}
+
+// Until returns the part of the input between r and end, a copy of r that has read on.
+func (r *Reader) Until(end *Reader) []byte {
+	if !end.OK() {
+		return nil
+	}
+	return r.buf[r.pos:end.pos:end.pos]
+}
+
+// Skip steps over n bytes, a fixed of that size.
+func (r *Reader) Skip(n int) {
+	if r.rest() < n {
+		r.Fail("ends within a fixed")
+		return
+	}
+	r.pos += n
 }
 
 // Fixed fills dst with the next len(dst) bytes.
