@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/nexusblueprint/nexus/internal/logread"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 )
@@ -41,7 +42,14 @@ func (o *outcomeTopic) Read(ctx context.Context, partition int32, offset int64, 
 	if first >= end {
 		return first, nil
 	}
-	return end, o.consume(ctx, partition, first, end, f)
+	unread := map[logread.TopicPartition]logread.Range{{Topic: o.topic, Partition: partition}: {From: first, To: end}}
+	return end, logread.Each(ctx, unread, func(r *kgo.Record) error {
+		out := new(platform.Outcome)
+		if o.framer.Decode(r.Value, out) != nil {
+			return nil // not written by this program: nothing to remember
+		}
+		return f(out)
+	}, o.opts...)
 }
 
 // metadataPause is how long a client may not know a topic that was just created.
@@ -63,41 +71,4 @@ func (o *outcomeTopic) offset(ctx context.Context, partition int32, list func() 
 		case <-time.After(metadataPause):
 		}
 	}
-}
-
-func (o *outcomeTopic) consume(ctx context.Context, partition int32, from, end int64, f func(*platform.Outcome) error) error {
-	opts := append([]kgo.Opt{
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(), // the last offsets may hold nothing but markers
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{o.topic: {partition: kgo.NewOffset().At(from)}}),
-	}, o.opts...)
-	cl, err := kgo.NewClient(opts...)
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	for next := from; next < end; {
-		fetches := cl.PollFetches(ctx)
-		if err := fetches.Err0(); err != nil {
-			return fmt.Errorf("reading %s/%d at %d: %w", o.topic, partition, next, err)
-		}
-		for _, fe := range fetches.Errors() {
-			return fmt.Errorf("reading %s/%d at %d: %w", fe.Topic, fe.Partition, next, fe.Err)
-		}
-		for it := fetches.RecordIter(); !it.Done(); {
-			r := it.Next()
-			next = r.Offset + 1
-			if r.Attrs.IsControl() || r.Offset >= end {
-				continue
-			}
-			out := new(platform.Outcome)
-			if err := o.framer.Decode(r.Value, out); err != nil {
-				continue // not written by this program: nothing to remember
-			}
-			if err := f(out); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
