@@ -297,7 +297,7 @@ func (d *Dev) openGateway(ctx context.Context) (err error) {
 	d.checks = readiness(ps, sinks, map[string]readyView{"outcomes": outcomes, "states": states, "history": history})
 	gw, err := gateway.New(gateway.Options{
 		Topology: d.topology, Emitter: d.commands, Outcomes: expectations{outcomes}, States: states, History: history, Positions: positions,
-		Search: d.search, Checks: d.checks, Endpoints: gateway.Endpoints{API: d.endpoints.API, Bus: d.endpoints.Bus, Registry: d.endpoints.Registry},
+		Search: d.search, Checks: append(d.checks, logTakesWrites(d.broker.Refusal)), Endpoints: gateway.Endpoints{API: d.endpoints.API, Bus: d.endpoints.Bus, Registry: d.endpoints.Registry},
 		Version: d.cfg.Version, Metrics: d.metrics, Clock: clock.System{}, Random: rand.Reader, Log: d.cfg.Logger,
 	})
 	if err != nil {

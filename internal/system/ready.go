@@ -50,6 +50,17 @@ func readiness(ps *processors.Processors, sinks *sink.Sinks, vs map[string]ready
 	return checks
 }
 
+// logTakesWrites is a check of a running system only: on a full disk a system
+// still starts, to be read and to have its disk freed.
+func logTakesWrites(refusal func() error) gateway.Check {
+	return func() (string, bool, string) {
+		if why := refusal(); why != nil {
+			return "broker", false, why.Error()
+		}
+		return "broker", true, ""
+	}
+}
+
 const readyTick = 5 * time.Millisecond
 
 // awaitReady waits until every check is passed, then says so in the data folder.

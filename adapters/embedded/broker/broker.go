@@ -214,6 +214,7 @@ func settings() map[string]string {
 
 func (b *Broker) announce() {
 	r, log := b.report, b.cfg.Logger
+	_ = b.Refusal() // which logs a full disk: better now than with the first command
 	log.Info("broker is up", "addr", b.addr, "log_bytes", r.LogBytes, "clean", r.Clean, "decision", string(r.Decision),
 		"aborted", r.AbortMarkers, "cut_bytes", r.CutBytes, "compacted", r.Compacted.Partitions, "took", r.TotalTime.String())
 	if r.LogBytes > b.cfg.MaxLogBytes/5*4 {
@@ -230,6 +231,10 @@ func (b *Broker) Addr() string { return b.addr }
 
 // Report says what the start found and repaired.
 func (b *Broker) Report() Report { return b.report }
+
+// Refusal says why writes are refused now and what to do about it, nil while they are taken. It costs one question to
+// the file system.
+func (b *Broker) Refusal() error { return b.hooks.refuse() }
 
 // Stats is the state of the log at one moment.
 type Stats struct {

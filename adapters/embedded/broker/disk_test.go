@@ -3,8 +3,10 @@ package broker
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -19,7 +21,8 @@ import (
 func TestFullDisk_RefusesBeforeItIsFull(t *testing.T) {
 	var free atomic.Int64
 	free.Store(1 << 30)
-	b := openBroker(t, Config{Dir: t.TempDir(), freeBytes: func(string) (int64, error) { return free.Load(), nil }})
+	var log logged
+	b := openBroker(t, Config{Dir: t.TempDir(), Logger: slog.New(&log), freeBytes: func(string) (int64, error) { return free.Load(), nil }})
 	b.createTopic(t, "orders", 1, nil)
 	ctx := t.Context()
 	tx := b.client(t, kgo.TransactionalID("engine"))
@@ -59,6 +62,9 @@ func TestFullDisk_RefusesBeforeItIsFull(t *testing.T) {
 	if s, err := b.Stats(); err != nil || s.RefusedWrites != 2 || s.FreeBytes != 255<<20 {
 		t.Errorf("%+v, %v", s, err)
 	}
+	if why := b.Refusal(); why == nil || !strings.Contains(why.Error(), "free some space") {
+		t.Errorf("the broker says of itself: %v", why)
+	}
 
 	free.Store(1 << 30)
 	produce(t, plain, record("orders", 0, "k", "after"))
@@ -70,6 +76,40 @@ func TestFullDisk_RefusesBeforeItIsFull(t *testing.T) {
 	if got := values(readAll(t, b.ClientOpts(), "orders")); got != "0:before,after,committed" {
 		t.Errorf("read %q", got)
 	}
+	if why := b.Refusal(); why != nil {
+		t.Errorf("the broker says of itself: %v", why)
+	}
+	if refused, taken := log.count("writes are refused"), log.count("writes are taken again"); refused != 1 || taken != 1 {
+		t.Errorf("two refusals made %d lines of refusing and %d of taking again, want one of each", refused, taken)
+	}
+}
+
+// logged keeps the messages of a log.
+type logged struct {
+	mu       sync.Mutex
+	messages []string
+}
+
+func (l *logged) Enabled(context.Context, slog.Level) bool { return true }
+func (l *logged) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l *logged) WithGroup(string) slog.Handler            { return l }
+
+func (l *logged) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.messages = append(l.messages, r.Message)
+	return nil
+}
+
+func (l *logged) count(start string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.messages {
+		if strings.HasPrefix(m, start) {
+			n++
+		}
+	}
+	return n
 }
 
 func TestFullDisk_RefusesCommit(t *testing.T) {

@@ -23,6 +23,7 @@ type hooks struct {
 	slot    *slot
 	txns    *openTxns
 	refused atomic.Int64
+	full    atomic.Bool // the disk was below the floor when it was last looked at
 	// broken is the first failed write inside kfake, which answers success all the same. From then on nothing that
 	// writes is let through: the decision slot stays as it is, and the next start completes or aborts.
 	broken atomic.Pointer[string]
@@ -165,6 +166,19 @@ func (h *hooks) refuse() error {
 	if broken := h.broken.Load(); broken != nil {
 		return errors.New(*broken)
 	}
+	why := h.noRoom()
+	// Only the change is worth a line: on a full disk every client tries again and again.
+	if was := h.full.Swap(why != nil); was != (why != nil) {
+		if why != nil {
+			h.cfg.Logger.Warn("writes are refused until the disk has room; reads go on", "err", why)
+		} else {
+			h.cfg.Logger.Warn("writes are taken again: the disk has room")
+		}
+	}
+	return why
+}
+
+func (h *hooks) noRoom() error {
 	free, err := h.cfg.freeBytes(h.cfg.Dir)
 	if err != nil {
 		return fmt.Errorf("writes are refused: %w", err)
