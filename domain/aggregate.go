@@ -12,6 +12,7 @@ import (
 type Aggregate struct {
 	name     string
 	fold     int
+	idAt     string // JSON pointer; empty: not said
 	state    func() Record
 	evolve   func(Record, Event)
 	handlers map[string]handler
@@ -103,6 +104,18 @@ func Records[S any, E any, PE pointer[E]]() Part[S] {
 	}
 }
 
+// IDAt says which field of the aggregate's commands holds its id, as a JSON
+// pointer such as "/orderId": faults of the id point there. Without it they
+// point at the whole command.
+func IDAt[S any](pointer string) Part[S] {
+	return func(a *Aggregate) {
+		if !strings.HasPrefix(pointer, "/") {
+			a.faults = append(a.faults, fmt.Sprintf("aggregate %s: id at %q, want a JSON pointer such as /orderId", a.name, pointer))
+		}
+		a.idAt = pointer
+	}
+}
+
 // Name is the aggregate's type, such as "order".
 func (a *Aggregate) Name() string { return a.name }
 
@@ -150,7 +163,7 @@ func (a *Aggregate) ID(c Command) string { return a.handlers[c.AvroName()].id(c)
 // faults of the id first, then the command's own.
 func (a *Aggregate) Validate(c Command) []Fault {
 	h := a.handlers[c.AvroName()]
-	return append(checkID(h.id(c)), h.validate(c)...)
+	return append(checkID(a.idAt, h.id(c)), h.validate(c)...)
 }
 
 // Decide returns the events the command causes in this state, or why not.

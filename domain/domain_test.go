@@ -107,9 +107,9 @@ func TestAggregate_DecidingAnUndeclaredEventPanics(t *testing.T) {
 }
 
 func TestAggregate_FaultsNamesEveryMistake(t *testing.T) {
-	a := aggregate("Box", 0, handle("1"), handle("2"), domain.Records[one, two](), domain.Records[one, two]())
+	a := aggregate("Box", 0, handle("1"), handle("2"), domain.Records[one, two](), domain.Records[one, two](), domain.IDAt[one]("id"))
 	got := strings.Join(append(a.Faults(), aggregate("empty", 1).Faults()...), "\n")
-	for _, part := range []string{"lower case", "fold number 0", "test.One is handled twice", "test.Two is declared twice", "takes no command"} {
+	for _, part := range []string{"lower case", "fold number 0", "test.One is handled twice", "test.Two is declared twice", `id at "id"`, "takes no command"} {
 		if !strings.Contains(got, part) {
 			t.Errorf("no fault says %q:\n%s", part, got)
 		}
@@ -133,9 +133,15 @@ func TestValidID(t *testing.T) {
 		if code == "" && faults != nil || code != "" && (len(faults) != 1 || faults[0].Code != code || faults[0].Detail == "") {
 			t.Errorf("%.20q: faults %v, want code %q", id, faults, code)
 		}
-		got := aggregate("box", 1, handle(id), domain.Records[one, two]()).Validate(&one{})
-		if len(got) != len(faults) {
-			t.Errorf("%.20q: Validate finds %v", id, got)
+		for _, at := range []string{"", "/id"} {
+			parts := []domain.Part[one]{handle(id), domain.Records[one, two]()}
+			if at != "" {
+				parts = append(parts, domain.IDAt[one](at))
+			}
+			got := aggregate("box", 1, parts...).Validate(&one{})
+			if len(got) != len(faults) || len(got) > 0 && got[0].Pointer != at {
+				t.Errorf("%.20q: Validate finds %v, want the faults at %q", id, got, at)
+			}
 		}
 	}
 }

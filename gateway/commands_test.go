@@ -151,7 +151,7 @@ func TestCommand_bad_bodies_send_nothing(t *testing.T) {
 		{"no lines", replace(placeOrder[strings.Index(placeOrder, `"lines"`):], `"lines":[]}`), []string{"/lines empty", "/lines no-lines", "/lines not-empty"}}, //nolint:gocritic // the order has lines
 		{"id with a control character", replace("536365", `5\u000036`), []string{" id-control-character", "/orderId id-control-character"}},
 		{"id of 10,000 characters", replace("536365", strings.Repeat("5", 10_000)), []string{"/orderId too-long"}},
-		{"empty id", replace("536365", ""), []string{" id-empty"}},
+		{"empty id", replace("536365", ""), []string{"/orderId id-empty"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)

@@ -91,7 +91,9 @@ func (g *Gateway) depart(ctx context.Context, t *ticket) *problem {
 		g.emitter.Send(context.WithoutCancel(ctx), o.kind.aggregate, o.aggregateID, o.command, o.metadata(), func(err error) {
 			if err != nil {
 				fl.fail(g.notSent(o, err))
+				return
 			}
+			g.hasRoom()
 		})
 	}
 	return no

@@ -73,6 +73,7 @@ type Gateway struct {
 	kinds   map[string]*commandKind
 	models  []*readModel
 	byName  map[string]*readModel
+	topics  map[string]bool // of the topology: what a position may name
 	kept    map[string]*aggregateKind
 	flights *flights
 	metrics *metrics
@@ -81,6 +82,7 @@ type Gateway struct {
 
 	endpoints, openAPI []byte // bodies that never change
 	draining           atomic.Bool
+	full               atomic.Bool // the log had no room for the last command
 	hosts              atomic.Pointer[hostRule]
 	engine             *gin.Engine
 }
@@ -154,8 +156,10 @@ func (g *Gateway) routes(registry *prometheus.Registry) *gin.Engine {
 	e.GET("/api/aggregates/:type/:id/events", g.limited, g.getEvents)
 	e.GET("/api/admin/endpoints", g.getEndpoints)
 	e.GET("/api/openapi.json", g.getOpenAPI)
-	e.GET("/healthz", g.getHealth)
-	e.GET("/readyz", g.getReady)
+	for _, method := range []string{http.MethodGet, http.MethodHead} { // probes use either
+		e.Handle(method, "/healthz", g.getHealth)
+		e.Handle(method, "/readyz", g.getReady)
+	}
 	e.GET("/metrics", gin.WrapH(metricsHandler(registry)))
 	e.GET("/", func(c *gin.Context) { c.Redirect(http.StatusFound, "/api/openapi.json") })
 	return e
@@ -177,13 +181,24 @@ func (g *Gateway) unavailable(doing string, err error) *problem {
 	if errors.Is(err, views.ErrCatchingUp) {
 		return problemf(codeBehind, "the server has just started and still reads the log; ask again in a moment")
 	}
+	if errors.Is(err, emitters.ErrFull) {
+		// Only the change is worth a line: every client tries again and again.
+		if g.full.CompareAndSwap(false, true) {
+			g.log.Warn("commands are refused until the log has room", "err", err)
+		}
+		return problemf(codeUnavailable, "%s failed: the log has no room for more; send the request again when its disk has free space", doing)
+	}
 	if !errors.Is(err, context.Canceled) {
 		g.log.Warn("a request could not be served", "doing", doing, "err", err)
 	}
-	if errors.Is(err, emitters.ErrFull) {
-		return problemf(codeUnavailable, "%s failed: the log has no room for more; send the request again when its disk has free space", doing)
-	}
 	return problemf(codeUnavailable, "%s failed; send the request again in a moment", doing)
+}
+
+// hasRoom notes that the log took a command.
+func (g *Gateway) hasRoom() {
+	if g.full.Load() && g.full.CompareAndSwap(true, false) {
+		g.log.Warn("commands are taken again: the log has room")
+	}
 }
 
 // partitionOf is Kafka's murmur2, as every producer of the platform uses it.

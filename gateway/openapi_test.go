@@ -54,7 +54,7 @@ func TestOpenAPI_has_every_route(t *testing.T) {
 		"/api/queries/:name", "/api/queries/products", "/api/aggregates/:type", "/api/aggregates/order", "/api/commands/:type", "/api/commands/PlaceOrder", "/:id", "/{id}",
 	)
 	for _, route := range r.engine.Routes() {
-		if route.Path == "/" {
+		if route.Path == "/" || route.Method == http.MethodHead { // which is GET without its body
 			continue
 		}
 		path := instances.Replace(route.Path)

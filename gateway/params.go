@@ -120,7 +120,7 @@ func waitParameter[T any](wait func(*T) *time.Duration) parameter[T] {
 func positionParameter[T any](w func(*T) *waiting) parameter[T] {
 	return parameter[T]{
 		name:   "position",
-		doc:    "The answer is no older than this position, which a command's answer gave. Topics that the read model does not read are ignored.",
+		doc:    "The answer is no older than this position, which a command's answer gave. Topics of the system that the read model does not read are ignored.",
 		schema: schema{"type": "string"},
 		set: func(into *T, value string) error {
 			position, err := views.ParsePosition(value)

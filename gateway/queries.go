@@ -172,6 +172,11 @@ func (g *Gateway) waitFor(ctx context.Context, m *readModel, w *waiting) *proble
 	if !w.hasPosition {
 		return nil
 	}
+	for tp := range w.position {
+		if !g.topics[tp.Topic] {
+			return faulty(codeInvalidParameter, fault("/position", "position names the topic "+clip(tp.Topic)+", which is not one of this system: take the position as a command's answer gave it"))
+		}
+	}
 	patient, cancel := context.WithTimeout(ctx, w.wait)
 	defer cancel()
 	err := g.positions.Wait(patient, m.projection, w.position)

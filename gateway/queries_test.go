@@ -172,6 +172,7 @@ func TestQuery_waits_for_a_position(t *testing.T) {
 		if len(r.found.asked) != 0 {
 			t.Error("the store was asked although it is behind")
 		}
+		r.do(http.MethodGet, path+"?position=shop.orders.events/3/4", "").is(400).says("code", "invalid-parameter")
 		r.change(func() { r.waitErr = views.ErrPosition })
 		r.do(http.MethodGet, path+"?position="+position, "").is(400).says("code", "invalid-parameter")
 		r.change(func() { r.waitErr = errors.New("secret") })

@@ -18,6 +18,10 @@ type readModel struct {
 
 // loadReadModels prepares the topology's read models. Its schemas are there.
 func (g *Gateway) loadReadModels() {
+	g.topics = map[string]bool{}
+	for _, topic := range g.topology.Topics() {
+		g.topics[topic.Name] = true
+	}
 	g.byName = map[string]*readModel{}
 	for _, p := range g.topology.Projections {
 		m := &readModel{Model: readmodel.Of(g.topology, p), projection: p}

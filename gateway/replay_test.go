@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/nexusblueprint/nexus/emitters"
@@ -31,4 +32,11 @@ func TestCommand_says_that_the_log_is_full(t *testing.T) {
 	const detail = "logging the command failed: the log has no room for more; send the request again when its disk has free space"
 	r.do(http.MethodPost, placePath, placeOrder).is(503).says("code", "unavailable", "detail", detail).has("Retry-After", "2")
 	r.batch(place("1"))[0].is(503).says("code", "unavailable", "detail", detail)
+	r.change(func() { r.sendErr = nil })
+	r.do(http.MethodPost, placePath, placeOrder).is(201)
+	r.batch(place("2"))[0].is(201)
+	log := r.logged.String()
+	if strings.Count(log, "commands are refused") != 1 || strings.Count(log, "commands are taken again") != 1 || strings.Count(log, "\n") != 2 {
+		t.Errorf("want one line when it is full and one when it has room:\n%s", log)
+	}
 }

@@ -31,9 +31,15 @@ const (
 // Run serves on the listener until ctx ends, then drains: no new connections,
 // requests under way get their answers. It closes the listener.
 //
-// On a loopback listener Host and Origin are checked.
+// On a loopback listener Host and Origin are checked. Elsewhere they cannot be,
+// because others name the server as they like, and the log is told so.
 func (g *Gateway) Run(ctx context.Context, listener net.Listener) error {
-	g.hosts.Store(loopbackRule(listener.Addr()))
+	rule := loopbackRule(listener.Addr())
+	if rule == nil {
+		g.log.Warn("the API listens beyond this machine, without authentication: everyone who reaches the port can send commands and read everything; "+
+			"Host and Origin are not checked there; listen on 127.0.0.1, or put a proxy that knows who asks before it", "addr", listener.Addr().String())
+	}
+	g.hosts.Store(rule)
 	base, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 	server := &http.Server{

@@ -164,10 +164,15 @@ func TestNew_says_what_is_missing(t *testing.T) {
 	}
 }
 
-// serve runs the gateway on a free port until stop is called.
+// serve runs the gateway on a free port of loopback until stop is called.
 func (r *rig) serve() (url string, stop func() error) {
 	r.t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(r.t.Context(), "tcp", "127.0.0.1:0")
+	return r.serveOn("127.0.0.1:0")
+}
+
+func (r *rig) serveOn(address string) (url string, stop func() error) {
+	r.t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(r.t.Context(), "tcp", address)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -217,6 +222,39 @@ func TestRun_drains(t *testing.T) {
 	}
 	if _, err := client.Get(url + "/healthz"); err == nil { // there is nobody
 		t.Error("still serving")
+	}
+}
+
+func TestRun_warns_beyond_loopback(t *testing.T) {
+	for address, warnings := range map[string]int{"127.0.0.1:0": 0, "0.0.0.0:0": 1} {
+		r := newRig(t)
+		_, stop := r.serveOn(address)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if n := strings.Count(r.logged.String(), "without authentication"); n != warnings {
+			t.Errorf("%s: %d warnings, want %d:\n%s", address, n, warnings, r.logged)
+		}
+	}
+}
+
+func TestRun_answers_probes_by_HEAD(t *testing.T) {
+	r := newRig(t, func() (string, bool, string) { return "views", false, "catching up" })
+	url, stop := r.serve()
+	for path, status := range map[string]int{"/healthz": 200, "/readyz": 503} {
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodHead, url+path, nil)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.StatusCode != status || len(body) > 0 || res.ContentLength <= 0 {
+			t.Errorf("HEAD %s: %d, %d bytes of %d, want %d and a body left out", path, res.StatusCode, len(body), res.ContentLength, status)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,10 +1,14 @@
 package shop_test
 
 import (
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 
+	"github.com/nexusblueprint/nexus/domain"
 	"github.com/nexusblueprint/nexus/domain/domaintest"
+	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/retail"
 	"github.com/nexusblueprint/nexus/shop"
 )
@@ -54,6 +58,40 @@ func TestCreditNote(t *testing.T) {
 			domaintest.Given(t, shop.CreditNote).When(command).ThenInvalid(c.pointer, c.code)
 		})
 	}
+}
+
+// What people are told is the schema's bound, which the gateway judges first.
+func TestFaults_nameTheBoundOfTheSchema(t *testing.T) {
+	line := retail.Line{Sku: "", Quantity: 1}
+	place := retail.PlaceOrder{OrderID: "1", CustomerID: new(""), Country: "", Lines: []retail.Line{line}}
+	receive := retail.ReceiveStock{Sku: "A", Quantity: 1}
+	for _, c := range []struct {
+		faults []domain.Fault
+		bounds map[string]*avro.Field
+	}{
+		{shop.Order.Validate(&place), map[string]*avro.Field{
+			"/customerId": field("shop.order.PlaceOrder", "customerId"), "/country": field("shop.order.PlaceOrder", "country"),
+			"/lines/0/sku": field("shop.order.Line", "sku"),
+		}},
+		{shop.Stock.Validate(&receive), map[string]*avro.Field{"/reference": field("shop.stock.ReceiveStock", "reference")}},
+	} {
+		if len(c.faults) != len(c.bounds) {
+			t.Errorf("faults %v", c.faults)
+		}
+		for _, f := range c.faults {
+			of := c.bounds[f.Pointer].Type()
+			if of.Nullable() {
+				of = of.NonNull()
+			}
+			if want := fmt.Sprintf("must be 1 to %d characters", of.MaxLength()); !strings.HasPrefix(f.Detail, want) {
+				t.Errorf("%s: %q, want %q", f.Pointer, f.Detail, want)
+			}
+		}
+	}
+}
+
+func field(record, name string) *avro.Field {
+	return avro.Sets{retail.Schemas}.Find(record).Schema().Field(name)
 }
 
 func TestLedger(t *testing.T) {
@@ -129,6 +167,6 @@ func TestStock(t *testing.T) {
 		domaintest.Given(t, shop.Stock).When(receive(1, "")).ThenInvalid("/reference", "empty")
 		domaintest.Given(t, shop.Stock).When(adjust(0, "PO-1")).ThenInvalid("/quantity", "zero")
 		domaintest.Given(t, shop.Stock).When(adjust(1, "a\x7f")).ThenInvalid("/reference", "control-character")
-		domaintest.Given(t, shop.Stock).When(&retail.AdjustStock{Quantity: 1, Reference: "PO-1"}).ThenInvalid("", "id-empty")
+		domaintest.Given(t, shop.Stock).When(&retail.AdjustStock{Quantity: 1, Reference: "PO-1"}).ThenInvalid("/sku", "id-empty")
 	})
 }

@@ -10,6 +10,7 @@ import (
 // CreditNote is a credit note by its C-number: issued once. It stands for
 // itself: the data does not say which order it belongs to.
 var CreditNote = domain.NewAggregate("creditnote", 1, evolveCreditNote,
+	domain.IDAt[retail.CreditNote]("/creditNoteId"),
 	domain.Handle(func(c *retail.IssueCreditNote) string { return c.CreditNoteID }, validateIssueCreditNote, issueCreditNote),
 	domain.Records[retail.CreditNote, retail.CreditNoteIssued](),
 )

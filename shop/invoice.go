@@ -17,6 +17,11 @@ const (
 	// a billion pounds: read models add up millions of them in 64 bits.
 	ValueMax avro.Milli = 1_000_000_000_000
 
+	// The schemas' bounds of texts, in characters: of codes, which are ids,
+	// numbers of documents and references, and of countries.
+	codeMax    = 64
+	countryMax = 100
+
 	// faultsMax bounds the answer to an invoice that is wrong in every line.
 	faultsMax = 20
 )
@@ -35,9 +40,9 @@ type invoice struct {
 func (i invoice) faults() []domain.Fault {
 	var faults []domain.Fault
 	if i.customerID != nil {
-		faults = append(faults, textFaults("/customerId", *i.customerID)...)
+		faults = append(faults, textFaults("/customerId", *i.customerID, codeMax)...)
 	}
-	faults = append(faults, textFaults("/country", i.country)...)
+	faults = append(faults, textFaults("/country", i.country, countryMax)...)
 	faults = append(faults, timeFaults(i.timeField, i.time)...)
 	switch n := len(i.lines); {
 	case n == 0:
@@ -65,7 +70,7 @@ func (i invoice) lineFaults(n int, l retail.Line) (avro.Milli, []domain.Fault) {
 	var faults []domain.Fault
 	pointer := func(field string) string { return "/lines/" + strconv.Itoa(n) + "/" + field }
 	if domain.ValidID(l.Sku) != nil {
-		faults = textFaults(pointer("sku"), l.Sku)
+		faults = textFaults(pointer("sku"), l.Sku, codeMax)
 	}
 	units := int64(l.Quantity)
 	switch {
@@ -88,12 +93,13 @@ func (i invoice) lineFaults(n int, l retail.Line) (avro.Milli, []domain.Fault) {
 }
 
 // textFaults judges a text that is the key of a document or a reference: the
-// rules of an aggregate id.
-func textFaults(pointer, text string) []domain.Fault {
+// rules of an aggregate id. The schema's bound, which the gateway has judged, is
+// what people are told.
+func textFaults(pointer, text string, most int) []domain.Fault {
 	faults := domain.ValidID(text)
 	for i, f := range faults {
 		faults[i] = domain.Faultf(pointer, strings.TrimPrefix(f.Code, "id-"),
-			"must be 1 to %d bytes of UTF-8 without control characters", domain.IDBytesMax)
+			"must be 1 to %d characters of UTF-8, none of them a control character", most)
 	}
 	return faults
 }

@@ -9,6 +9,7 @@ import (
 
 // Ledger is an entry of the ledger by its A-number: made once.
 var Ledger = domain.NewAggregate("ledger", 1, evolveLedger,
+	domain.IDAt[retail.Ledger]("/entryId"),
 	domain.Handle(func(c *retail.AdjustLedger) string { return c.EntryID }, validateAdjustLedger, adjustLedger),
 	domain.Records[retail.Ledger, retail.LedgerAdjusted](),
 )

@@ -7,6 +7,7 @@ import (
 
 // Order is an order by its invoice number: placed once, cancelled at most once.
 var Order = domain.NewAggregate("order", 1, evolveOrder,
+	domain.IDAt[retail.Order]("/orderId"),
 	domain.Handle(func(c *retail.PlaceOrder) string { return c.OrderID }, validatePlaceOrder, placeOrder),
 	domain.Handle(func(c *retail.CancelOrder) string { return c.OrderID }, validateCancelOrder, cancelOrder),
 	domain.Records[retail.Order, retail.OrderPlaced](),

@@ -62,8 +62,8 @@ func TestOrder_PlaceOrderIsValidated(t *testing.T) {
 		pointer string
 		code    string
 	}{
-		"no order id":          {func(c *retail.PlaceOrder) { c.OrderID = "" }, "", "id-empty"},
-		"a control character":  {func(c *retail.PlaceOrder) { c.OrderID = "5\x00" }, "", "id-control-character"},
+		"no order id":          {func(c *retail.PlaceOrder) { c.OrderID = "" }, "/orderId", "id-empty"},
+		"a control character":  {func(c *retail.PlaceOrder) { c.OrderID = "5\x00" }, "/orderId", "id-control-character"},
 		"an empty customer id": {func(c *retail.PlaceOrder) { c.CustomerID = new("") }, "/customerId", "empty"},
 		"no country":           {func(c *retail.PlaceOrder) { c.Country = "" }, "/country", "empty"},
 		"a long country":       {func(c *retail.PlaceOrder) { c.Country = strings.Repeat("x", 257) }, "/country", "too-long"},
@@ -92,7 +92,7 @@ func TestOrder_PlaceOrderIsValidated(t *testing.T) {
 		command := placeOrder(retail.Line{Quantity: -1, UnitPrice: -1})
 		command.OrderID = ""
 		domaintest.Given(t, shop.Order).When(command).ThenFaults(
-			domain.Fault{Code: "id-empty"},
+			domain.Fault{Pointer: "/orderId", Code: "id-empty"},
 			domain.Fault{Pointer: "/lines/0/sku", Code: "empty"},
 			domain.Fault{Pointer: "/lines/0/quantity", Code: "not-positive"},
 			domain.Fault{Pointer: "/lines/0/unitPrice", Code: "negative"},
@@ -128,6 +128,6 @@ func TestOrder_CancelOrder(t *testing.T) {
 		domaintest.Given(t, shop.Order, orderPlaced(mugs), orderCancelled(mugs)).When(cancel).ThenRejected("order-already-cancelled")
 	})
 	t.Run("is validated", func(t *testing.T) {
-		domaintest.Given(t, shop.Order).When(&retail.CancelOrder{}).ThenInvalid("", "id-empty")
+		domaintest.Given(t, shop.Order).When(&retail.CancelOrder{}).ThenInvalid("/orderId", "id-empty")
 	})
 }

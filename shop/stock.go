@@ -11,6 +11,7 @@ import (
 // document it comes from, and a document is booked once: loading the same
 // documents again changes nothing.
 var Stock = domain.NewAggregate("stock", 1, evolveStock,
+	domain.IDAt[retail.Stock]("/sku"),
 	domain.Handle(func(c *retail.ReceiveStock) string { return c.Sku }, validateReceiveStock, receiveStock),
 	domain.Handle(func(c *retail.AdjustStock) string { return c.Sku }, validateAdjustStock, adjustStock),
 	domain.Records[retail.Stock, retail.StockReceived](),
@@ -18,7 +19,7 @@ var Stock = domain.NewAggregate("stock", 1, evolveStock,
 )
 
 func validateReceiveStock(c *retail.ReceiveStock) []domain.Fault {
-	faults := textFaults("/reference", c.Reference)
+	faults := textFaults("/reference", c.Reference, codeMax)
 	if c.Quantity <= 0 {
 		faults = append(faults, domain.Faultf("/quantity", "not-positive", "received units must be at least 1, got %d", c.Quantity))
 	}
@@ -26,7 +27,7 @@ func validateReceiveStock(c *retail.ReceiveStock) []domain.Fault {
 }
 
 func validateAdjustStock(c *retail.AdjustStock) []domain.Fault {
-	faults := textFaults("/reference", c.Reference)
+	faults := textFaults("/reference", c.Reference, codeMax)
 	if c.Quantity == 0 {
 		faults = append(faults, domain.Faultf("/quantity", "zero", "an adjustment of 0 units adjusts nothing"))
 	}
