@@ -1,7 +1,6 @@
 package shop
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -84,13 +83,10 @@ func figuresCommand() *cobra.Command {
 			if f.LagRecords > 0 {
 				cmd.PrintErrf("the read models are %d records behind the log: the figures are not complete\n", f.LagRecords)
 			}
-			if !asJSON {
-				return f.WriteTable(cmd.OutOrStdout())
+			if asJSON {
+				return f.WriteJSON(cmd.OutOrStdout())
 			}
-			encoder := json.NewEncoder(cmd.OutOrStdout())
-			encoder.SetIndent("", " ")
-			encoder.SetEscapeHTML(false)
-			return encoder.Encode(f)
+			return f.WriteTable(cmd.OutOrStdout())
 		},
 	}
 	serverFlag(figures, &server)

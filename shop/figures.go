@@ -14,7 +14,8 @@ import (
 )
 
 // Figures are the shop's totals, read from its read models alone. Money is a
-// decimal string in pounds; credits are negative.
+// decimal string in pounds, "0" where there is nothing to add up; credits are
+// negative.
 type Figures struct {
 	Rows              int64             `json:"rows"`
 	Orders            int64             `json:"orders"`
@@ -77,7 +78,7 @@ func ReadFigures(ctx context.Context, server string) (Figures, error) {
 	r.readSales()
 	r.readTops()
 	if r.err != nil {
-		return Figures{}, fmt.Errorf("reading figures: %w", r.err)
+		return Figures{}, fmt.Errorf("reading figures: %w", whatToDo(r.err, hintStart))
 	}
 	return r.figures, nil
 }
@@ -108,7 +109,7 @@ func (r *figuresReader) readTotals() {
 		Orders, OrderLines, CreditNoteLines, Units, CreditNotes, StockAdjustments, LedgerAdjustments, GuestOrders int64
 		Sales, Credits, Adjustments                                                                               string
 	}
-	t := totals{Sales: "0.00", Credits: "0.00", Adjustments: "0.00"} // before the first event there is no document
+	var t totals // before the first event there is no document
 	if p := page[totals](r, "totals", url.Values{"limit": {"1"}}); len(p.Items) > 0 {
 		t = p.Items[0]
 	}
@@ -116,7 +117,16 @@ func (r *figuresReader) readTotals() {
 	f.Rows = t.OrderLines + t.CreditNoteLines + t.StockAdjustments + t.LedgerAdjustments
 	f.Orders, f.OrderLines, f.UnitsSold, f.GuestOrders = t.Orders, t.OrderLines, t.Units, t.GuestOrders
 	f.CreditNotes, f.StockAdjustments, f.LedgerAdjustments = t.CreditNotes, t.StockAdjustments, t.LedgerAdjustments
-	f.Sales, f.Credits, f.Adjustments = t.Sales, t.Credits, t.Adjustments
+	f.Sales, f.Credits, f.Adjustments = sumOf(t.Orders, t.Sales), sumOf(t.CreditNotes, t.Credits), sumOf(t.LedgerAdjustments, t.Adjustments)
+}
+
+// sumOf writes a sum of nothing as the reference figures do, so that the two can
+// be compared as text: a sum that comes to nothing is "0.00".
+func sumOf(documents int64, sum string) string {
+	if documents == 0 {
+		return "0"
+	}
+	return sum
 }
 
 func (r *figuresReader) readSales() {
@@ -161,6 +171,15 @@ func (r *figuresReader) readTops() {
 	if len(largest.Items) > 0 {
 		r.figures.LargestOrder = new(OrderTotal(largest.Items[0]))
 	}
+}
+
+// WriteJSON writes the figures for programs, in the form of the reference
+// figures.
+func (f Figures) WriteJSON(out io.Writer) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", " ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(f)
 }
 
 // WriteTable writes the figures for people.

@@ -2,6 +2,7 @@ package shop
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -13,6 +14,20 @@ import (
 	"github.com/nexusblueprint/nexus/shop/data"
 	"github.com/nexusblueprint/nexus/shop/retailcsv"
 )
+
+// What to do where no server answers.
+const (
+	hintStart = "start it with nexus dev, or name another with --server"
+	hintAgain = "start it again and run the same command: it goes on where it stopped"
+)
+
+// whatToDo adds the hint to the error of a server that does not answer.
+func whatToDo(err error, hint string) error {
+	if errors.Is(err, client.ErrUnreachable) {
+		return fmt.Errorf("%w: %s", err, hint)
+	}
+	return err
+}
 
 // DefaultServer is where `nexus dev` listens.
 const DefaultServer = "http://127.0.0.1:8080"
@@ -94,8 +109,8 @@ func Sample(months ...string) []retailcsv.Source {
 //
 // What the server refuses for good is counted in the report, not an error.
 // Errors: a *retailcsv.Error where a file is not as it should be, a server that
-// cannot be reached or does not answer for longer than Patience, and those of
-// ctx. After an error the load can be repeated; what was accepted stays.
+// cannot be reached at the start or does not answer for longer than Patience, and
+// those of ctx. After an error the load can be repeated; what was accepted stays.
 func Load(ctx context.Context, o LoadOptions) (LoadReport, error) {
 	if o.Server == "" {
 		o.Server = DefaultServer
@@ -117,16 +132,20 @@ func Load(ctx context.Context, o LoadOptions) (LoadReport, error) {
 	l := &loader{client: c, patience: o.Patience, positions: positions{}, start: now()}
 	l.lastAnswer = l.start
 	p := newProgress(o.Out, l, o.Sources)
+	l.tell = p.tell
 	p.begin()
 	err = l.run(ctx, p.counted(o.Sources))
 	l.report.Answered = now().Sub(l.start)
 	p.end()
-	if err != nil {
-		return l.report, fmt.Errorf("loading stopped after %d commands: %w", l.report.Commands(), err)
+	switch {
+	case err != nil && !l.answers:
+		return l.report, fmt.Errorf("nothing was loaded: %w", whatToDo(err, hintStart))
+	case err != nil:
+		return l.report, fmt.Errorf("loading stopped after %d commands: %w", l.report.Commands(), whatToDo(err, hintAgain))
 	}
 	p.answered(l.report)
 	if err := l.awaitReadModels(ctx); err != nil {
-		return l.report, fmt.Errorf("waiting for the read models: %w", err)
+		return l.report, fmt.Errorf("waiting for the read models: %w", whatToDo(err, hintAgain))
 	}
 	l.report.Visible = now().Sub(l.start)
 	p.visible(l.report)
@@ -163,11 +182,14 @@ type loader struct {
 	patience time.Duration
 	start    time.Time
 	read     atomic.Int64 // commands that the sources gave
+	tell     func(format string, args ...any)
 
 	mu         sync.Mutex // guards what is below
 	report     LoadReport
 	positions  positions
 	lastAnswer time.Time
+	answers    bool // the server has answered at least once
+	gone       bool // people were told that it does not answer any more
 }
 
 // run reads the sources and sends their commands, several batches at a time.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/nexusblueprint/nexus/schemas/avro"
@@ -182,7 +183,7 @@ func (l *loader) settle(id string, a client.Answer) {
 func (l *loader) heard() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lastAnswer = now()
+	l.lastAnswer, l.answers, l.gone = now(), true, false
 }
 
 // alreadyThere are the rejections that mean: somebody did this before.
@@ -209,6 +210,24 @@ func passing(status int) bool {
 	return false
 }
 
+// missed gives up at once where nobody listens and nobody ever did, and tells
+// people once when a server that answered is gone.
+func (l *loader) missed(why error) error {
+	if !errors.Is(why, client.ErrUnreachable) {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !l.answers && errors.Is(why, syscall.ECONNREFUSED):
+		return why
+	case l.answers && !l.gone:
+		l.gone = true
+		l.tell("%v; trying again for %s", why, l.patience)
+	}
+	return nil
+}
+
 const (
 	pauseLeast = 50 * time.Millisecond
 	pauseMost  = 5 * time.Second
@@ -217,6 +236,9 @@ const (
 // pause waits before the next attempt, longer each time, at least as long as
 // the server asks for, and gives up when nothing was answered for too long.
 func (l *loader) pause(ctx context.Context, attempt int, why error) error {
+	if err := l.missed(why); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	silent := now().Sub(l.lastAnswer)
 	l.mu.Unlock()

@@ -100,6 +100,14 @@ func (p *progress) end() {
 	}
 }
 
+// tell shows a line beside the progress.
+func (p *progress) tell(format string, args ...any) {
+	if p.terminal {
+		format = "\r\x1b[K" + format
+	}
+	p.printf(format+"\n", args...)
+}
+
 func (p *progress) show() {
 	p.loader.mu.Lock()
 	report := p.loader.report

@@ -97,7 +97,7 @@ func (p *Problem) Error() string {
 // Send posts commands as NDJSON and calls each for every answer, in the order
 // of the lines. An error means that the answers after the last call are not
 // known: their commands may have been handled. Errors: *Problem where the
-// server refused the batch, else those of the connection and of ctx.
+// server refused the batch, else ErrUnreachable, a broken answer, and those of ctx.
 func (c *Client) Send(ctx context.Context, lines []byte, each func(Answer)) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/api/commands", bytes.NewReader(lines))
 	if err != nil {
@@ -179,9 +179,20 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, into an
 	return nil
 }
 
+// ErrUnreachable says that there was no connection to the server, or that it
+// ended before the answer: nobody knows whether the request arrived.
+var ErrUnreachable = errors.New("the server does not answer")
+
 // do sends the request and makes a *Problem of an answer that is none of 2xx.
 func (c *Client) do(request *http.Request) (*http.Response, error) {
 	response, err := c.http.Do(request)
+	if err != nil && request.Context().Err() == nil {
+		var sent *url.Error
+		if errors.As(err, &sent) {
+			err = sent.Err // the address is said once
+		}
+		return nil, fmt.Errorf("asking %s: %w: %w", c.base, ErrUnreachable, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("asking %s: %w", c.base, err)
 	}

@@ -19,7 +19,7 @@ func TestCommands_SayWhatIsWrongAndWhere(t *testing.T) {
 	}{
 		"an empty file":                    {"", "f.csv: the file is empty; want the header InvoiceNo,"},
 		"a wrong header":                   {"Invoice,StockCode\n" + a1, `f.csv, line 1: "Invoice,StockCode": want the header`},
-		"a byte order mark":                {"\ufeff" + good, `f.csv, line 1: "\ufeffInvoiceNo`},
+		"two byte order marks":             {"\ufeff\ufeff" + good, `f.csv, line 1: "\ufeffInvoiceNo`},
 		"no header":                        {a1 + "\n", "line 1"},
 		"a missing column":                 {row("2,A,,1,2010-12-01 08:26:00,1,"), "f.csv, line 3: the line ends before column Country"},
 		"a column too many":                {row(a1 + ",x"), "f.csv, line 3: \"x\": more than 8 columns"},

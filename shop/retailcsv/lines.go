@@ -57,6 +57,10 @@ func newLineReader(name string, file io.Reader) (*lineReader, error) {
 		}
 		l.r = bufio.NewReaderSize(unpacked, lineBytesMax)
 	}
+	// Spreadsheets begin UTF-8 with a byte order mark, which says nothing here.
+	if mark, _ := l.r.Peek(3); string(mark) == "\xef\xbb\xbf" {
+		_, _ = l.r.Discard(3)
+	}
 	first, err := l.next()
 	if errors.Is(err, io.EOF) {
 		return nil, &Error{File: name, Want: "the file is empty; want the header " + header}

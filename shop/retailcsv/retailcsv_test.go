@@ -113,6 +113,8 @@ func TestCommands_LinesThatStandApartAreOneInvoice(t *testing.T) {
 		"over two files":              {csv("a.csv", a1), csv("b.csv", a2, b1, b2)},
 		"mixed with another over two": {csv("a.csv", a1, b1), csv("b.csv", b2, a2)},
 		"compressed":                  {source("x.gz", packed([]byte(header+a1+"\n"+b1+"\n"))), csv("b.csv", a2, b2)},
+		"with a byte order mark":      {source("x", []byte("\ufeff"+header+a1+"\n"+a2+"\n"+b1+"\n"+b2+"\n"))},
+		"a mark in a compressed one":  {source("x.gz", packed([]byte("\ufeff"+header+a1+"\n"+a2+"\n"+b1+"\n"+b2+"\n")))},
 		"with carriage returns":       {source("x", []byte(strings.ReplaceAll(header+a1+"\n"+a2+"\n"+b1+"\n"+b2+"\n", "\n", "\r\n")))},
 	} {
 		t.Run(name, func(t *testing.T) {
