@@ -34,9 +34,9 @@ func badBodies() map[string][]string {
 		"half a surrogate pair":        {"ReceiveStock", stock(`"A"`, `"A\ud800"`), "/sku", "invalid-utf8"},
 		"100,000 brackets":             {"ReceiveStock", deep, "too-deep"},
 		"100,000 brackets in a field":  {"ReceiveStock", stock(`"A"`, deep), "/sku", "too-deep"},
-		"a control character in an id": {"ReceiveStock", stock(`"A"`, `"A\u0001"`), "id-control-character", "U+0001"},
+		"a control character in an id": {"ReceiveStock", stock(`"A"`, `"A\u0001"`), "/sku", "id-control-character", "U+0001"},
 		"an id of 10,000 characters":   {"ReceiveStock", stock(`"A"`, `"`+strings.Repeat("a", 10_000)+`"`), "/sku", "too-long"},
-		"an empty id":                  {"ReceiveStock", stock(`"A"`, `""`), "id-empty"},
+		"an empty id":                  {"ReceiveStock", stock(`"A"`, `""`), "/sku", "id-empty"},
 		"a quantity of zero":           {"ReceiveStock", stock(`1,`, `0,`), "/quantity", "not-positive", "got 0"},
 		"a quantity below zero":        {"PlaceOrder", order(`"quantity":1`, `"quantity":-1`), "/lines/0/quantity", "not-positive", "got -1"},
 		"a number beyond 64 bits":      {"PlaceOrder", order(`"quantity":1`, `"quantity":9223372036854775808`), "/lines/0/quantity", "out-of-range"},
@@ -57,6 +57,7 @@ func TestBadInput(t *testing.T) {
 	}
 	t.Run("requests", func(t *testing.T) { badRequests(t, api) })
 	t.Run("queries", func(t *testing.T) { badQueries(t, api) })
+	t.Run("command lines", badLines)
 	t.Run("files", func(t *testing.T) { badFiles(t, api) })
 	t.Run("starts", func(t *testing.T) { badStarts(t, n, strings.TrimPrefix(api, "http://")) })
 	t.Run("nothing came of it", func(t *testing.T) {
@@ -100,12 +101,26 @@ func badQueries(t *testing.T, api string) { //nolint:thelper // a test of its ow
 		"queries/products?filter[sku][like]=A":               {"/filter[sku][like]", "gte, gt, lte and lt"},
 		"queries/products?cursor=AAAA":                       {"/cursor", "first page"},
 		"queries/products?position=x":                        {"/position", "topic/partition/offset"},
+		"queries/products?position=shop.stock.event/0/0":     {"/position", "shop.stock.event,"},
 		"queries/products?q=%ff":                             {"/q", "UTF-8"},
 		"aggregates/stock/%01":                               {"invalid-id", "U+0001"},
 		"aggregates/stock/" + strings.Repeat("a", 10_000):    {"invalid-id", "10000 bytes"},
 		"aggregates/stock/A?minVersion=99999999999999999999": {"/minVersion", "whole number"},
 	} {
 		request(t, http.MethodGet, api+"/api/"+query, "", 400, c)
+	}
+}
+
+// A word that no group of subcommands knows is a mistake, not a request for help.
+func badLines(t *testing.T) {
+	for line, want := range map[string]string{
+		"load": "load online-retail", "load x": `there is no "x", but nexus load online-retail`, "schemas": "schemas check, diff",
+		"events x": "events export", "figures x": "unknown command", "load online-retail --x": "unknown flag",
+		"figures --server http://127.0.0.1:1": "nexus dev", "check --server http://127.0.0.1:1": "nexus dev", "load online-retail --server http://127.0.0.1:1": "nexus dev",
+	} {
+		if out, code := run(t, strings.Fields(line)...); code != 2 || !strings.Contains(out, want) {
+			t.Errorf("nexus %s: exit code %d, want 2 and %q:\n%s", line, code, want, out)
+		}
 	}
 }
 

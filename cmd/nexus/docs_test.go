@@ -42,6 +42,38 @@ func TestDocs_every_curl_of_the_reference_works(t *testing.T) {
 	n.stop()
 }
 
+// What the program suggests for a first look works, whatever is in the folder.
+func TestDev_suggests_what_works(t *testing.T) {
+	n := newNode(t)
+	n.start()
+	n.loaded()
+	suggested := func() (lines []string) {
+		_, after, _ := strings.Cut(n.log.String(), "\ntry\n")
+		for line := range strings.Lines(after) {
+			if curl, ok := strings.CutPrefix(line, "  curl "); ok {
+				lines = append(lines, "curl "+curl)
+			}
+		}
+		return lines
+	}
+	lines := suggested()
+	for _, line := range lines {
+		out, err := exec.Command("bash", "-euo", "pipefail", "-c", line).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", line, err, tail(string(out)))
+		}
+		judge(t, line, string(out))
+	}
+	n.stop()
+	n.sample = true
+	n.start()
+	n.loaded()
+	if again := suggested(); len(lines) < 2 || len(again) != len(lines) {
+		t.Errorf("without the sample data it suggests\n%s\nand, started again,\n%s", strings.Join(lines, ""), strings.Join(again, ""))
+	}
+	n.stop()
+}
+
 // judge demands an answer that is no problem, apart from the line that shows
 // one.
 func judge(t *testing.T, example, out string) {

@@ -22,7 +22,10 @@ func main() {
 			Try: []string{
 				`curl -s '%s/api/queries/products?sort=-unitsSold&limit=3'`,
 				`curl -s '%s/api/aggregates/order/536365'`,
+			},
+			Begin: []string{
 				`curl -s -H 'Content-Type: application/json' -d '{"sku":"22423","description":"REGENCY CAKESTAND 3 TIER","quantity":12,"reference":"delivery-1"}' '%s/api/commands/ReceiveStock'`,
+				`curl -s '%s/api/aggregates/stock/22423'`,
 			},
 		},
 	}.Main()

@@ -82,7 +82,7 @@ type running struct {
 func connect(ctx context.Context, t *topology.Topology, server string) (*running, error) {
 	e, err := api(server).Endpoints(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s where the broker is (is the system running? name it with --server): %w", server, err)
+		return nil, fmt.Errorf("asking %s where the broker is (is the system running? start it with nexus dev, or name it with --server): %w", server, err)
 	}
 	cl, err := sr.NewClient(sr.URLs(e.Registry))
 	if err != nil {

@@ -35,11 +35,7 @@ func devCommand(t *topology.Topology, o Options) *cobra.Command {
 			default:
 				return fmt.Errorf("--durability %q: process (survives kill -9) and sync (survives power loss, slower) are known", durability)
 			}
-			sample := o.Sample
-			if noSample {
-				sample = nil
-			}
-			return dev(c, t, cfg, sample)
+			return dev(c, t, cfg, o.Sample, !noSample)
 		},
 	}
 	f := c.Flags()
@@ -55,7 +51,7 @@ func devCommand(t *topology.Topology, o Options) *cobra.Command {
 }
 
 // dev runs the system until it is told to stop.
-func dev(c *cobra.Command, t *topology.Topology, cfg system.Config, sample *Sample) error {
+func dev(c *cobra.Command, t *topology.Topology, cfg system.Config, sample *Sample, wanted bool) error {
 	ctx, out := c.Context(), c.OutOrStdout()
 	fmt.Fprintf(out, "starting %s, data in %s\n", t.Context, cfg.Data)
 	d, err := system.Start(ctx, t, cfg)
@@ -63,7 +59,7 @@ func dev(c *cobra.Command, t *topology.Topology, cfg system.Config, sample *Samp
 		return err
 	}
 	welcome(out, d)
-	failed := sampleData(ctx, out, d, sample)
+	failed := sampleData(ctx, out, d, sample, wanted)
 	if failed == nil {
 		select {
 		case failed = <-d.Failed():

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -91,7 +92,30 @@ func command(t *topology.Topology, o Options) *cobra.Command {
 	add("judge", checkCommand(t), doctorCommand(t), verifyCommand(t), schemasCommand(t))
 	add("look", eventsCommand(t), dlqCommand(t), topologyCommand(t), versionCommand())
 	root.AddCommand(o.Commands...)
+	demandSubcommands(root)
 	return root
+}
+
+// demandSubcommands lets commands that only group others refuse what is none of
+// them: cobra would print their help and succeed.
+func demandSubcommands(c *cobra.Command) {
+	for _, group := range c.Commands() {
+		if !group.HasSubCommands() || group.Runnable() {
+			continue
+		}
+		group.RunE = func(group *cobra.Command, args []string) error {
+			var names []string
+			for _, c := range group.Commands() {
+				names = append(names, c.Name())
+			}
+			wanted := group.CommandPath() + " " + strings.Join(names, ", ")
+			if len(args) == 0 {
+				return fmt.Errorf("%s: say what; there is %s", group.CommandPath(), wanted)
+			}
+			return fmt.Errorf("%s: there is no %q, but %s", group.CommandPath(), args[0], wanted)
+		}
+		group.Args = cobra.ArbitraryArgs
+	}
 }
 
 // serverFlag is how subcommands reach a running system.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/nexusblueprint/nexus/internal/system"
@@ -17,8 +18,9 @@ type Sample struct {
 	// Load fills the system behind the API. It may be interrupted and called again:
 	// what was loaded before is counted as done.
 	Load func(ctx context.Context, server string, out io.Writer) error
-	// Try are command lines for a first look, with %s for the API's address.
-	Try []string
+	// Try are command lines for a first look at the data, and Begin are those that
+	// need none; %s stands for the API's address.
+	Try, Begin []string
 }
 
 // The marks of a sample in the data folder: loading begins with the first and
@@ -28,24 +30,29 @@ const (
 	sampleDone  = "sample.done"
 )
 
-// sampleData loads the sample into a new folder, or goes on with a load that was
-// interrupted. It returns an error only for a role that failed meanwhile.
-func sampleData(ctx context.Context, out io.Writer, d *system.Dev, sample *Sample) error {
+// sampleData loads the sample into a new folder, unless it is not wanted, or goes
+// on with a load that was interrupted. It returns an error only for a role that
+// failed meanwhile.
+func sampleData(ctx context.Context, out io.Writer, d *system.Dev, sample *Sample, wanted bool) error {
 	if sample == nil {
 		return nil
 	}
-	if d.New() {
+	if d.New() && wanted {
 		if err := mark(d.Path(sampleBegun)); err != nil {
 			return err
 		}
 	}
-	if exists(d.Path(sampleBegun)) && !exists(d.Path(sampleDone)) {
+	if wanted && exists(d.Path(sampleBegun)) && !exists(d.Path(sampleDone)) {
 		if failed := load(ctx, out, d, sample); failed != nil || ctx.Err() != nil {
 			return failed
 		}
 	}
+	lines := sample.Begin
+	if exists(d.Path(sampleDone)) {
+		lines = slices.Concat(sample.Try, sample.Begin)
+	}
 	fmt.Fprintln(out, "try")
-	for _, line := range sample.Try {
+	for _, line := range lines {
 		fmt.Fprintf(out, "  "+line+"\n", d.Endpoints().API)
 	}
 	return nil
