@@ -3,6 +3,7 @@ package views
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"time"
 
@@ -37,7 +38,11 @@ func (f *follower) begin(ctx context.Context, b *broker) (map[TopicPartition]mar
 		return nil, err
 	}
 	if why != "" {
-		f.logger.Warn("view is built from its topics", "reason", why)
+		level := slog.LevelWarn
+		if why == whyNew {
+			level = slog.LevelInfo // had it been lost, the local store would have said so
+		}
+		f.logger.Log(ctx, level, "view is built from its topics", "reason", why)
 		if err := f.wipe(); err != nil {
 			return nil, err
 		}
@@ -50,6 +55,9 @@ func (f *follower) begin(ctx context.Context, b *broker) (map[TopicPartition]mar
 	return marks, nil
 }
 
+// whyNew is the reason to build a view that was never built.
+const whyNew = "the local store holds nothing of it"
+
 // load reads the marks. why says what keeps the store from being used.
 func (f *follower) load(l layout, tps []TopicPartition, starts, ends map[TopicPartition]int64) (marks map[TopicPartition]mark, why string, err error) {
 	stored, err := f.cfg.Store.Get(f.space.formatKey())
@@ -57,7 +65,7 @@ func (f *follower) load(l layout, tps []TopicPartition, starts, ends map[TopicPa
 	case err != nil:
 		return nil, "", &storeError{err}
 	case stored == nil:
-		return nil, "the local store holds nothing of it", nil
+		return nil, whyNew, nil
 	case len(stored) != 1 || stored[0] != format:
 		return nil, "the local store has it in the format of another release", nil
 	}
