@@ -87,6 +87,10 @@ func (po *poller) fail(ctx context.Context, calls []*lagCall, err error) {
 	}
 	po.failed = true
 	for _, c := range calls {
+		// One question that is answered late is not yet a broker that is gone; waits, too, go on.
+		if c.failed++; c.failed < lagTries && !ended(ctx, err) {
+			continue
+		}
 		c.err = err
 		po.settleLag(c)
 	}

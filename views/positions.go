@@ -18,6 +18,9 @@ const (
 	endsPause = time.Millisecond
 	// lagAge is how old a Lag may be.
 	lagAge = 200 * time.Millisecond
+	// lagTries is how many rounds may fail before a Lag does. A question to the broker is given up after 5 s, which a
+	// machine under heavy load can take.
+	lagTries = 2
 )
 
 // Positions compares what was written with what queries can see. Make it with [NewPositions] and Run it once; its
@@ -246,10 +249,11 @@ func (p *Positions) model(pr topology.Projection) (*model, error) {
 
 // lagCall is one refresh of a Lag under way.
 type lagCall struct {
-	model *model
-	lag   Lag
-	err   error
-	done  chan struct{}
+	model  *model
+	failed int // rounds
+	lag    Lag
+	err    error
+	done   chan struct{}
 }
 
 type lagMade struct {
@@ -260,7 +264,7 @@ type lagMade struct {
 // Lag says how far the read model is behind. The answer is at most 200 ms old; callers share it, so they must not
 // change its Position.
 //
-// Errors: [ErrUnavailable]; ctx.Err().
+// Errors: [ErrUnavailable], when the broker could not be asked twice in a row; ctx.Err().
 func (p *Positions) Lag(ctx context.Context, pr topology.Projection) (Lag, error) {
 	m, err := p.model(pr)
 	if err != nil {

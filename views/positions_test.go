@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/topology"
@@ -340,6 +342,26 @@ func TestPositions_Lag(t *testing.T) {
 	aggregate.committed(dated(events, first))
 	if b, err := p.Lag(t.Context(), sales); err != nil || b.Records != a.Records {
 		t.Errorf("asked again within %v: %+v, %v", lagAge, b, err)
+	}
+}
+
+func TestPositions_Lag_outlivesAQuestionThatFails(t *testing.T) {
+	r := newRig(t, kafkatest.Kfake(t))
+	p := NewPositions(r.config(nil))
+	r.start(p)
+	failed := 0
+	r.broker.Fake.ControlKey(int16(kmsg.OffsetFetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		failed++ // kfake drops a control that has answered
+		resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
+		for _, g := range req.(*kmsg.OffsetFetchRequest).Groups {
+			answer := kmsg.NewOffsetFetchResponseGroup()
+			answer.Group, answer.ErrorCode = g.Group, kerr.UnknownServerError.Code
+			resp.Groups = append(resp.Groups, answer)
+		}
+		return resp, nil, true
+	})
+	if _, err := p.Lag(deadline(t, 10*time.Second), r.projection("orders")); err != nil || failed != 1 {
+		t.Errorf("%v, after %d failures", err, failed)
 	}
 }
 
