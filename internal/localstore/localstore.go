@@ -1,5 +1,10 @@
 // Package localstore keeps what a process derives from its topics on its own disk: a thin wrapper over pebble, one
-// instance per process, shared by its rooms under key prefixes of their own.
+// instance per process, shared by its rooms. The first byte of a key says whose it is:
+//
+//	't'   processors/engine: tables, their copies and what stands beside them   (engine/store.go)
+//	'v'   views: outcomes, places of states, histories                          (views/keys.go)
+//
+// Behind it stand, in each room's own way, the table or view and the partition.
 //
 // Nothing in it is the truth. It is written without a journal: every batch carries the topic offsets it ends at, pebble
 // keeps batches whole and in order, so a crash at any moment leaves the store as of an earlier batch and its readers go
@@ -33,8 +38,9 @@ var (
 const (
 	cacheBytesDefault    = 32 << 20
 	memTableBytesDefault = 16 << 20
-	// memTablesMax bounds the memory of writes that wait for their flush.
-	memTablesMax = 3
+	// memTablesMax bounds the memory of writes that wait for their flush; a burst of one room must not stop the commits
+	// of another.
+	memTablesMax = 4
 	// separatedBytesMin is the least size of a value that is kept apart from its key.
 	separatedBytesMin = 100
 )
@@ -43,27 +49,14 @@ const (
 type Options struct {
 	// CacheBytes is the size of the block cache. Default 32 MiB.
 	CacheBytes int64
-	// MemTableBytes is how much is gathered in memory before it goes to disk, up to three times. It bounds what a crash
+	// MemTableBytes is how much is gathered in memory before it goes to disk, up to four times. It bounds what a crash
 	// loses and what is then read from the topics again. Default 16 MiB.
 	MemTableBytes uint64
 	// Logger gets what became of a damaged store. Default: discard.
 	Logger *slog.Logger
 }
 
-// Store is an ordered map of bytes on disk. It is safe for concurrent use.
-type Store struct {
-	db   *pebble.DB
-	lock *pebble.Lock
-
-	life   sync.RWMutex // held for reading by every use, for writing by Close
-	closed bool         // guarded by life
-}
-
-// Open opens or creates the store in dir. A store that is damaged or of another version is emptied: fresh readers then
-// fill it from the topics.
-//
-// Errors: [ErrLocked]; others come from the file system (no rights, no space).
-func Open(dir string, o Options) (*Store, error) {
+func (o Options) withDefaults() Options {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = cacheBytesDefault
 	}
@@ -72,6 +65,35 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Store is an ordered map of bytes on disk. It is safe for concurrent use.
+type Store struct {
+	db   *pebble.DB
+	lock *pebble.Lock // nil in memory
+
+	life    sync.RWMutex   // held for reading by every call, for writing by Close
+	closed  bool           // guarded by life
+	iters   sync.WaitGroup // open iterators; added to under life
+	closing sync.Once
+}
+
+// Open opens or creates the store in dir; "" keeps it in memory. A store that is damaged or of another version is
+// emptied: fresh readers then fill it from the topics.
+//
+// Errors: [ErrLocked]; others come from the file system (no rights, no space).
+func Open(dir string, o Options) (*Store, error) {
+	o = o.withDefaults()
+	if dir == "" {
+		po := pebbleOptions(o)
+		po.FS = vfs.NewMem()
+		db, err := pebble.Open("memory", po)
+		if err != nil {
+			return nil, fmt.Errorf("opening a local store in memory: %w", err)
+		}
+		return &Store{db: db}, nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("creating the local store: %w", err)
@@ -93,7 +115,7 @@ func open(dir string, o Options, lock *pebble.Lock) (*pebble.DB, error) {
 	_, err := os.Stat(condemned)
 	damaged := err == nil
 	if !damaged {
-		db, err := pebble.Open(dir, pebbleOptions(dir, o, lock))
+		db, err := pebble.Open(dir, onDisk(dir, o, lock))
 		if err == nil || environment(err) {
 			return db, wrapOpen(dir, err)
 		}
@@ -104,7 +126,7 @@ func open(dir string, o Options, lock *pebble.Lock) (*pebble.DB, error) {
 	if err := discard(dir); err != nil {
 		return nil, err
 	}
-	db, err := pebble.Open(dir, pebbleOptions(dir, o, lock))
+	db, err := pebble.Open(dir, onDisk(dir, o, lock))
 	return db, wrapOpen(dir, err)
 }
 
@@ -145,7 +167,7 @@ func discard(dir string) error {
 	return nil
 }
 
-func pebbleOptions(dir string, o Options, lock *pebble.Lock) *pebble.Options {
+func pebbleOptions(o Options) *pebble.Options {
 	po := &pebble.Options{
 		FormatMajorVersion:          pebble.FormatNewest,
 		DisableWAL:                  true,
@@ -156,11 +178,12 @@ func pebbleOptions(dir string, o Options, lock *pebble.Lock) *pebble.Options {
 		L0CompactionThreshold: 8,
 		L0StopWritesThreshold: 32,
 		MaxOpenFiles:          256,
-		Lock:                  lock,
 		Logger:                logger{o.Logger},
 	}
-	// Values are written once and rarely read: they go into files of their own, which compactions leave alone. That
-	// halves the CPU of following a topic (BenchmarkStore_follow).
+	// Values go into files of their own, which compactions leave alone: events are written once and rarely read, rows of
+	// tables are some kilobytes each and those in use are in memory. That saves a fifth to a half of the CPU of following
+	// a topic (BenchmarkStore_follow) and costs tables nothing, see processors/engine/DESIGN.md. Compression, pebble's
+	// default, is worth a few percent of CPU: it halves what events and tables take on disk.
 	po.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
 		return pebble.ValueSeparationPolicy{
 			Enabled: true, MinimumSize: separatedBytesMin, MaxBlobReferenceDepth: 1 << 16,
@@ -170,6 +193,12 @@ func pebbleOptions(dir string, o Options, lock *pebble.Lock) *pebble.Options {
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
+	return po
+}
+
+func onDisk(dir string, o Options, lock *pebble.Lock) *pebble.Options {
+	po := pebbleOptions(o)
+	po.Lock = lock
 	po.EventListener = &pebble.EventListener{DataCorruption: func(info pebble.DataCorruptionInfo) {
 		o.Logger.Error("local store is damaged: stop and start again, it is then filled from the topics", "folder", dir, "file", info.Path, "err", info.Details)
 		// Without the mark the next start would open the store and meet the damage again.
@@ -202,50 +231,30 @@ func (s *Store) Get(key []byte) ([]byte, error) {
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
 	} else if err != nil {
-		return nil, fmt.Errorf("reading the local store: %w", err)
+		return nil, readError(err)
 	}
 	c := make([]byte, len(v))
 	copy(c, v)
 	return c, closer.Close()
 }
 
-// Iterate calls fn with the keys from lower (inclusive) to upper (exclusive; nil: no end) in byte order until fn
-// returns false. It sees the store as of its start. Key and value are valid during the call only, and fn must not
-// close the store.
-func (s *Store) Iterate(lower, upper []byte, fn func(key, value []byte) bool) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
-	if err != nil {
-		return fmt.Errorf("reading the local store: %w", err)
-	}
-	for ok := it.First(); ok; ok = it.Next() {
-		v, err := it.ValueAndErr()
-		if err != nil {
-			return errors.Join(fmt.Errorf("reading the local store: %w", err), it.Close())
-		}
-		if !fn(it.Key(), v) {
-			break
-		}
-	}
-	if err := it.Close(); err != nil {
-		return fmt.Errorf("reading the local store: %w", err)
-	}
-	return nil
+// Close writes what is in memory to disk and closes the store. It waits for calls under way and for open iterators,
+// while all new calls are refused, and is idempotent.
+func (s *Store) Close() (err error) {
+	s.closing.Do(func() { err = s.close() })
+	return err
 }
 
-// Close writes what is in memory to disk and closes the store. It waits for calls under way and is idempotent.
-func (s *Store) Close() error {
+func (s *Store) close() error {
 	s.life.Lock()
-	defer s.life.Unlock()
-	if s.closed {
-		return nil
-	}
 	s.closed = true
+	s.life.Unlock()
+	s.iters.Wait() // without the lock: whoever iterates may ask for keys on the way
 	// There is no journal: what is in memory would be lost and read from the topics again.
-	err := errors.Join(s.db.Flush(), s.db.Close(), s.lock.Close())
+	err := errors.Join(s.db.Flush(), s.db.Close())
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
 	if err != nil {
 		return fmt.Errorf("closing the local store: %w", err)
 	}
