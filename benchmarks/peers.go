@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/clock"
+	"github.com/nexusblueprint/nexus/internal/localstore"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/processors"
 	"github.com/nexusblueprint/nexus/processors/engine"
@@ -65,7 +66,11 @@ func startEngine(ctx context.Context, cfg subjectConfig, t *topology.Topology, f
 	if err != nil {
 		return nil, err
 	}
-	store, err := engine.OpenStore(filepath.Join(cfg.Dir, "tables"))
+	local, err := localstore.Open(filepath.Join(cfg.Dir, "local"), localstore.Options{})
+	if err != nil {
+		return nil, err
+	}
+	store, err := engine.NewStore(local)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +81,7 @@ func startEngine(ctx context.Context, cfg subjectConfig, t *topology.Topology, f
 	if err != nil {
 		return nil, err
 	}
-	return &engineSubject{running: runUntilStopped(ctx, ps.Run), ps: ps, close: []func(){func() { _ = store.Close() }, client.Close}}, nil
+	return &engineSubject{running: runUntilStopped(ctx, ps.Run), ps: ps, close: []func(){func() { _ = local.Close() }, client.Close}}, nil
 }
 
 func (s *engineSubject) ready(ctx context.Context) error {

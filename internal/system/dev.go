@@ -67,8 +67,8 @@ type Dev struct {
 	broker    *broker.Broker
 	registry  *registry.Registry
 	search    *search.Store
-	tables    *engine.Store
 	local     *localstore.Store
+	tables    *engine.Store // in local
 	client    *kgo.Client
 	schemas   *sr.Client
 	serde     *serde.Serde
@@ -251,15 +251,12 @@ func (d *Dev) openStores(ctx context.Context) (err error) {
 	if report.Recreated && !d.dir.New {
 		d.cfg.Logger.Warn("the search store is filled anew from the tables", "reason", report.Reason)
 	}
-	if d.tables, err = engine.OpenStore(d.dir.Path("tables"), engine.WithStoreLogger(d.cfg.Logger)); err != nil {
-		return err
-	}
-	d.onStop(d.tables.Close)
-	if d.local, err = localstore.Open(d.dir.Path("views"), localstore.Options{Logger: d.cfg.Logger}); err != nil {
+	if d.local, err = localstore.Open(d.dir.Path("local"), localstore.Options{Logger: d.cfg.Logger}); err != nil {
 		return err
 	}
 	d.onStop(d.local.Close)
-	return nil
+	d.tables, err = engine.NewStore(d.local)
+	return err
 }
 
 // openGateway makes the roles and starts them, the gateway first: it answers

@@ -157,8 +157,7 @@ func (m *torment) settled() {
 // localEqualsTable opens a process's store and compares it with the table topic.
 func (m *torment) localEqualsTable(dir string) {
 	m.t.Helper()
-	s, err := engine.OpenStore(filepath.Join(m.base, dir))
-	must(m.t, err)
+	s := reopen(m.t, filepath.Join(m.base, dir))
 	local, sum := map[string]state{}, uint64(0)
 	for p := range int32(partitions) {
 		d := s.Dump(m.t, m.n.Table, p)
@@ -228,8 +227,7 @@ func TestCrash_Kill(t *testing.T) {
 // written together, and only the table is replayed.
 func (m *torment) consistent(dir string) {
 	m.t.Helper()
-	s, err := engine.OpenStore(filepath.Join(m.base, dir))
-	must(m.t, err)
+	s := reopen(m.t, filepath.Join(m.base, dir))
 	defer func() { must(m.t, s.Close()) }()
 	sums, ats, want := [partitions]uint64{}, [partitions]int64{}, [partitions]uint64{}
 	for p := range int32(partitions) {

@@ -6,7 +6,7 @@
 //
 //	goka.Processor ── WithConsumerGroupBuilder ─▶ group.go, session.go   kgo.GroupTransactSession
 //	               ── WithProducerBuilder ──────▶ producer.go            the same client, the same transaction
-//	               ── WithStorageBuilder ───────▶ table.go, store.go     overlay of the open transaction over pebble
+//	               ── WithStorageBuilder ───────▶ table.go, store.go     overlay of the open transaction over internal/localstore
 //	               ── WithConsumerSaramaBuilder ▶ reader.go              table recovery, read committed
 //	               ── WithTopicManagerBuilder ──▶ topics.go              verifies topics, never creates them
 //

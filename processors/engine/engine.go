@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/kafkalog"
+	"github.com/nexusblueprint/nexus/internal/localstore"
 )
 
 // Config of one engine. Zero values mean the defaults named here.
@@ -70,8 +71,9 @@ type Engine struct {
 	log   *slog.Logger
 	table string // group table's topic
 	store *Store
-	owns  struct{ store, client bool }
-	cl    *kgo.Client // plain client
+	local *localstore.Store // in memory, nil with a Store from outside
+	cl    *kgo.Client       // plain client
+	owns  bool              // cl
 	adm   *kadm.Client
 	graph atomic.Pointer[goka.GroupGraph]
 	topic topicCache
@@ -115,16 +117,22 @@ func New(cfg Config) (*Engine, error) {
 		if e.cl, err = kgo.NewClient(e.opts()...); err != nil {
 			return nil, fmt.Errorf("engine of group %s: %w", cfg.Group, err)
 		}
-		e.owns.client = true
+		e.owns = true
 	}
 	e.adm = kadm.NewClient(e.cl)
 	if e.store == nil {
-		if e.store, err = OpenStore(""); err != nil {
+		if err := e.openMemory(); err != nil {
 			return nil, err
 		}
-		e.owns.store = true
 	}
 	return e, nil
+}
+
+func (e *Engine) openMemory() (err error) {
+	if e.local, err = localstore.Open("", localstore.Options{Logger: e.log}); err == nil {
+		e.store, err = NewStore(e.local)
+	}
+	return err
 }
 
 func (c *Config) fill() error {
@@ -168,11 +176,11 @@ func (e *Engine) opts(more ...kgo.Opt) []kgo.Opt {
 
 // Close releases what the engine opened itself. Call it after Run has returned.
 func (e *Engine) Close() {
-	if e.owns.client {
+	if e.owns {
 		e.cl.Close()
 	}
-	if e.owns.store {
-		if err := e.store.Close(); err != nil {
+	if e.local != nil {
+		if err := e.local.Close(); err != nil {
 			e.log.Warn("closing the local store in memory", "err", err)
 		}
 	}

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/internal/localstore"
 	"github.com/nexusblueprint/nexus/processors/engine"
 )
 
@@ -26,12 +28,36 @@ func setup(t *testing.T, b *kafkatest.Broker) names {
 	return n
 }
 
+// stored is a store and the local store that it is a part of.
+type stored struct {
+	*engine.Store
+	ls *localstore.Store
+}
+
+func (s stored) Close() error { return s.ls.Close() }
+
+// reopen opens what may have been used before; that it was thrown away as damaged fails the test.
+func reopen(t testing.TB, dir string, opts ...engine.StoreOption) stored {
+	t.Helper()
+	ls, err := localstore.Open(dir, localstore.Options{Logger: slog.New(slog.NewTextHandler(complaint{t}, nil))})
+	must(t, err)
+	s, err := engine.NewStore(ls, opts...)
+	must(t, err)
+	return stored{s, ls}
+}
+
+type complaint struct{ t testing.TB }
+
+func (c complaint) Write(line []byte) (int, error) {
+	c.t.Errorf("local store: %s", line)
+	return len(line), nil
+}
+
 func openStore(t testing.TB, dir string) *engine.Store {
 	t.Helper()
-	s, err := engine.OpenStore(dir)
-	must(t, err)
+	s := reopen(t, dir)
 	t.Cleanup(func() { must(t, s.Close()) })
-	return s
+	return s.Store
 }
 
 func newEngine(t testing.TB, b *kafkatest.Broker, group string, change ...func(*engine.Config)) *engine.Engine {
@@ -140,9 +166,8 @@ func TestEngine_WarmRestartReadsNoTable(t *testing.T) {
 			{"cold", func(r int64) bool { return r == 0 }},
 			{"warm", func(r int64) bool { return r <= 2*partitions }}, // the markers after the last record
 		} {
-			s, err := engine.OpenStore(dir)
-			must(t, err)
-			e := newEngine(t, b, n.Group, withStore(s))
+			s := reopen(t, dir)
+			e := newEngine(t, b, n.Group, withStore(s.Store))
 			r := start(t, b, e, n.graph(0))
 			n.drained(t, b, 20*time.Second)
 			r.ready()

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/nexusblueprint/nexus/internal/localstore"
 )
 
 var (
@@ -23,8 +25,8 @@ var (
 	// retry.
 	ErrCatchingUp = errors.New("partition is still being restored")
 
-	// ErrStoreClosed answers a read after Store.Close.
-	ErrStoreClosed = errors.New("local store is closed")
+	// ErrStoreClosed answers a read after the local store was closed.
+	ErrStoreClosed = localstore.ErrClosed
 
 	errOutsideTxn = errors.New("table written outside of a transaction: wrap visit callbacks with Engine.Visitor")
 	errCallback   = errors.New("a callback failed")

@@ -41,8 +41,3 @@ func (s *Store) Dump(t testing.TB, table string, partition int32) Dump {
 	}
 	return Dump{Table: read(kindTable), Local: read(kindState), Offset: m.offset}
 }
-
-var (
-	WithMemTable = func(n uint64) StoreOption { return func(c *storeConfig) { c.memTableBytes = n } }
-	PrefixEndOf  = prefixEnd
-)

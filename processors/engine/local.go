@@ -1,9 +1,6 @@
 package engine
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // Local is state of one partition beside the group table that changes with the
 // table's transactions, in the same batch of the local store. Unlike the table it
@@ -77,9 +74,8 @@ func (l localKV) Iterate(start, end []byte, fn func(key, value []byte) error) er
 
 func (l localKV) Update(fn func(Batch) error) error {
 	b := l.sp.s.batch()
-	err := fn(localBatch{b: b, sp: l.sp, produced: func(string) int64 { return -1 }})
-	if err != nil {
-		return errors.Join(err, b.b.Close())
+	if err := fn(localBatch{b: b, sp: l.sp, produced: func(string) int64 { return -1 }}); err != nil {
+		return err
 	}
 	return l.sp.s.apply(b)
 }
@@ -93,6 +89,6 @@ type localBatch struct {
 func (l localBatch) Set(key, value []byte) { set(l.b, l.sp, kindState, key, value) }
 func (l localBatch) Delete(key []byte)     { remove(l.b, l.sp, kindState, key) }
 func (l localBatch) DeleteRange(start, end []byte) {
-	l.b.deleteRange(l.sp, kindState, start, end)
+	l.b.DeleteRange(l.sp.bounds(kindState, start, end))
 }
 func (l localBatch) Produced(topic string) int64 { return l.produced(topic) }

@@ -167,10 +167,9 @@ func TestLocal_CommitsWithTheTable(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
 		n := setup(t, b)
 		dir := t.TempDir()
-		s, err := engine.OpenStore(dir)
-		must(t, err)
+		s := reopen(t, dir)
 		l := newSumming(n.Events)
-		e := newEngine(t, b, n.Group, withStore(s), func(c *engine.Config) { c.Local = l })
+		e := newEngine(t, b, n.Group, withStore(s.Store), func(c *engine.Config) { c.Local = l })
 		n.produce(t, b, 1, 1000, 50, 5)
 		r := start(t, b, e, n.graphWith(l.wrap(n, n.count)))
 		n.drained(t, b, 20*time.Second)
@@ -178,8 +177,7 @@ func TestLocal_CommitsWithTheTable(t *testing.T) {
 		must(t, s.Close())
 		last := map[int32]int64{}
 		readAll(t, b, n.Events, kgo.ReadCommitted(), func(r *kgo.Record) { last[r.Partition] = r.Offset })
-		s, err = engine.OpenStore(dir)
-		must(t, err)
+		s = reopen(t, dir)
 		defer func() { must(t, s.Close()) }()
 		total := uint64(0)
 		for p := range int32(partitions) {

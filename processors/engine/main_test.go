@@ -16,6 +16,7 @@ import (
 	"github.com/lovoo/goka"
 
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/internal/localstore"
 	"github.com/nexusblueprint/nexus/processors/engine"
 )
 
@@ -61,11 +62,15 @@ func (c childConfig) run() error {
 	if c.MemoryStore {
 		dir = ""
 	}
-	var opts []engine.StoreOption
+	o := localstore.Options{Logger: log}
 	if !c.Bench { // small, so that a kill finds something on disk
-		opts = append(opts, engine.WithMemTable(16<<10))
+		o.MemTableBytes = 16 << 10
 	}
-	store, err := engine.OpenStore(dir, opts...)
+	ls, err := localstore.Open(dir, o)
+	if err != nil {
+		return err
+	}
+	store, err := engine.NewStore(ls)
 	if err != nil {
 		return err
 	}
@@ -95,7 +100,7 @@ func (c childConfig) run() error {
 		return p.Run(ctx)
 	})
 	log.Info("end", "stats", fmt.Sprintf("%+v", e.Stats()), "err", err)
-	if cerr := store.Close(); err == nil {
+	if cerr := ls.Close(); err == nil {
 		err = cerr
 	}
 	return err

@@ -2,161 +2,81 @@ package engine
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"log/slog"
-	"math"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
-	"github.com/cockroachdb/pebble/v2/sstable"
-	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/nexusblueprint/nexus/internal/localstore"
 )
 
-// Store is the local store of one process: the tables, views and local states of
-// all its engines in one pebble database.
+// Store is the part of a process's local store that holds the tables, views and
+// local states of all its engines, under keys that begin with 't'. There is one for
+// a local store; it needs no closing.
 //
-// It is a cache of the changelogs and never the truth. It is written without a
-// journal of its own: every batch carries the changelog offset it ends at, pebble
-// keeps batches whole and in order, so a crash leaves the store as of an earlier
-// transaction and recovery goes on from that transaction's offset.
+// It is a cache of the changelogs and never the truth: every batch carries the
+// changelog offset it ends at, so whatever a crash leaves is the store as of an
+// earlier transaction, and recovery goes on from that transaction's offset.
 type Store struct {
-	db  *pebble.DB
+	ls  *localstore.Store
 	now func() time.Time
 
 	rowLimit   int64
 	cachedRows atomic.Int64 // bytes in the tables' row caches
 
-	closed atomic.Bool
-	life   sync.RWMutex // held for reading by each get and apply, for writing by Close
-
-	mu    sync.Mutex
-	ids   map[string]uint16 // space name → id, kept in the database
-	open  map[string]bool   // "name/partition" in use
-	iters sync.WaitGroup    // open iterators; added to under mu
+	mu   sync.Mutex
+	ids  map[string]uint16 // space name → id, kept in the local store
+	open map[string]bool   // "name/partition" in use
 }
 
-type storeConfig struct {
-	cacheBytes    int64
-	rowBytes      int64
-	memTableBytes uint64
-	now           func() time.Time
-	logger        *slog.Logger
-}
-
-// StoreOption changes what [OpenStore] does.
-type StoreOption func(*storeConfig)
+// StoreOption changes what [NewStore] does.
+type StoreOption func(*Store)
 
 // WithRowCacheBytes bounds the memory in which committed table values of running
 // processors are kept (default 64 MiB for the whole store).
-func WithRowCacheBytes(n int64) StoreOption { return func(c *storeConfig) { c.rowBytes = n } }
+func WithRowCacheBytes(n int64) StoreOption { return func(s *Store) { s.rowLimit = n } }
 
 // WithClock replaces time.Now, which tells how long a store was away.
-func WithClock(now func() time.Time) StoreOption { return func(c *storeConfig) { c.now = now } }
+func WithClock(now func() time.Time) StoreOption { return func(s *Store) { s.now = now } }
 
-// WithStoreLogger takes the errors of pebble's background work.
-func WithStoreLogger(l *slog.Logger) StoreOption { return func(c *storeConfig) { c.logger = l } }
-
-// OpenStore opens or creates the store in dir; "" keeps it in memory. One process
-// at a time can have a folder open. Close it after every engine that uses it.
-func OpenStore(dir string, opts ...StoreOption) (*Store, error) {
-	c := storeConfig{cacheBytes: defaultCacheBytes, rowBytes: 64 << 20, memTableBytes: defaultMemTableBytes, now: time.Now, logger: slog.New(slog.DiscardHandler)}
+// NewStore uses a local store, which the caller closes after every engine that
+// uses it. Engines that go on get [ErrStoreClosed].
+func NewStore(ls *localstore.Store, opts ...StoreOption) (*Store, error) {
+	s := &Store{ls: ls, now: time.Now, rowLimit: 64 << 20, ids: map[string]uint16{}, open: map[string]bool{}}
 	for _, o := range opts {
-		o(&c)
+		o(s)
 	}
-	po := pebbleOptions(c)
-	if dir == "" {
-		po.FS, dir = vfs.NewMem(), "store"
-	}
-	db, err := pebble.Open(dir, po)
-	switch {
-	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("local store %s is in use by another process, or not ours to write: %w", dir, err)
-	case err != nil:
-		return nil, fmt.Errorf("opening local store %s (a cache: if it is damaged, remove the folder and it is restored from the changelogs): %w", dir, err)
-	}
-	s := &Store{db: db, now: c.now, rowLimit: c.rowBytes, ids: map[string]uint16{}, open: map[string]bool{}}
 	if err := s.loadIDs(); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, err
 	}
 	return s, nil
 }
 
+// Layout of keys: name registry 't' 00 00 | name; everything else
+// 't' | space id (2) | partition (4) | kind (1) | key, big endian, so that a
+// partition is one range.
 const (
-	defaultCacheBytes    = 16 << 20 // of blocks; rows that are in use are in the tables' caches
-	defaultMemTableBytes = 16 << 20
+	storePrefix byte = 't' // see internal/localstore for the others
+	kindState   byte = 'l' // a Local's keys
+	kindOffset  byte = 'o' // one record, see mark
+	kindTable   byte = 't' // table keys
+	prefixLen        = 8
 )
 
-func pebbleOptions(c storeConfig) *pebble.Options {
-	o := &pebble.Options{
-		FormatMajorVersion: pebble.FormatNewest,
-		DisableWAL:         true,
-		CacheSize:          c.cacheBytes,
-		MemTableSize:       c.memTableBytes,
-		// A burst must not stop the commits: three memtables may wait for their flush.
-		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       8,
-		L0StopWritesThreshold:       24,
-		MaxOpenFiles:                256,
-	}
-	if c.logger != nil {
-		o.Logger = pebbleLogger{c.logger}
-	}
-	for i := range o.Levels {
-		// Half of all reads ask for keys that do not exist yet.
-		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		// Less to do per read, for a few percent of disk: one level of index, no
-		// compression of values that are mostly ids and numbers.
-		o.Levels[i].IndexBlockSize = math.MaxInt32
-		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
-		// Small files have small indexes and filters, which are read and cached whole.
-		o.TargetFileSizes[i] = 4 << 20
-	}
-	return o
-}
-
-// Close writes what is in memory to disk. Engines that still use the store get
-// [ErrStoreClosed].
-func (s *Store) Close() error {
-	s.mu.Lock()
-	was := s.closed.Swap(true)
-	s.mu.Unlock()
-	if was {
-		return nil
-	}
-	s.iters.Wait()
-	s.life.Lock()
-	defer s.life.Unlock()
-	// There is no journal, so the last memtable would be lost and replayed.
-	err := s.db.Flush()
-	return errors.Join(err, s.db.Close())
-}
-
-// Layout of keys: name registry 00 00 | name; everything else
-// space id (2) | partition (4) | kind (1) | key, big endian, so that a partition
-// is one range.
-const (
-	kindState  byte = 'l' // a Local's keys
-	kindOffset byte = 'o' // one record, see mark
-	kindTable  byte = 't' // table keys
-	prefixLen       = 7
-)
+func nameKey(name string) []byte { return append([]byte{storePrefix, 0, 0}, name...) }
 
 func (s *Store) loadIDs() error {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{0, 0}, UpperBound: []byte{0, 1}})
-	if err != nil {
-		return fmt.Errorf("reading the names in the local store: %w", err)
-	}
-	for it.First(); it.Valid(); it.Next() {
-		if v := it.Value(); len(v) == 2 {
-			s.ids[string(it.Key()[2:])] = binary.BigEndian.Uint16(v)
+	names := nameKey("")
+	err := s.ls.Iterate(names, prefixEnd(names), func(key, value []byte) bool {
+		if len(value) == 2 {
+			s.ids[string(key[len(names):])] = binary.BigEndian.Uint16(value)
 		}
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("names of tables: %w", err)
 	}
-	return it.Close()
+	return nil
 }
 
 // space opens one partition of a named key space. It fails if it is open already:
@@ -164,9 +84,6 @@ func (s *Store) loadIDs() error {
 func (s *Store) space(name string, partition int32) (*space, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed.Load() {
-		return nil, ErrStoreClosed
-	}
 	use := fmt.Sprintf("%s/%d", name, partition)
 	if s.open[use] {
 		return nil, fmt.Errorf("%s is open already in this local store: two engines of one group need a store each", use)
@@ -177,15 +94,18 @@ func (s *Store) space(name string, partition int32) (*space, error) {
 			return nil, fmt.Errorf("local store holds %d names already", len(s.ids))
 		}
 		id = uint16(len(s.ids) + 1)
-		if err := s.db.Set(append([]byte{0, 0}, name...), binary.BigEndian.AppendUint16(nil, id), pebble.NoSync); err != nil {
-			return nil, fmt.Errorf("naming %s in the local store: %w", name, err)
+		b := s.ls.NewBatch()
+		b.Set(nameKey(name), binary.BigEndian.AppendUint16(nil, id))
+		if err := s.ls.Apply(b); err != nil {
+			return nil, fmt.Errorf("naming %s: %w", name, err)
 		}
 		s.ids[name] = id
 	}
 	s.open[use] = true
 	p := &space{s: s, use: use}
-	binary.BigEndian.PutUint16(p.prefix[0:], id)
-	binary.BigEndian.PutUint32(p.prefix[2:], uint32(partition))
+	p.prefix[0] = storePrefix
+	binary.BigEndian.PutUint16(p.prefix[1:], id)
+	binary.BigEndian.PutUint32(p.prefix[3:], uint32(partition))
 	return p, nil
 }
 
@@ -193,7 +113,7 @@ func (s *Store) space(name string, partition int32) (*space, error) {
 type space struct {
 	s      *Store
 	use    string
-	prefix [6]byte
+	prefix [prefixLen - 1]byte
 }
 
 func (p *space) close() {
@@ -201,18 +121,6 @@ func (p *space) close() {
 	delete(p.s.open, p.use)
 	p.s.mu.Unlock()
 }
-
-// enter keeps the database open until leave. It does not nest.
-func (s *Store) enter() error {
-	s.life.RLock()
-	if s.closed.Load() {
-		s.life.RUnlock()
-		return ErrStoreClosed
-	}
-	return nil
-}
-
-func (s *Store) leave() { s.life.RUnlock() }
 
 func (p *space) key(kind byte, key []byte) []byte {
 	return fullKey(make([]byte, 0, prefixLen+len(key)), p, kind, key)
@@ -224,20 +132,8 @@ func fullKey[K string | []byte](dst []byte, p *space, kind byte, key K) []byte {
 
 // get returns a copy of the value, nil if there is none.
 func get[K string | []byte](p *space, kind byte, key K) ([]byte, error) {
-	if err := p.s.enter(); err != nil {
-		return nil, err
-	}
-	defer p.s.leave()
 	var stack [64]byte
-	v, closer, err := p.s.db.Get(fullKey(stack[:0], p, kind, key))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, nil
-	} else if err != nil {
-		return nil, fmt.Errorf("reading the local store: %w", err)
-	}
-	c := make([]byte, len(v)) // never nil: empty is not absent
-	copy(c, v)
-	return c, closer.Close()
+	return p.s.ls.Get(fullKey(stack[:0], p, kind, key))
 }
 
 // bounds of the keys of a kind from start (inclusive) to end (exclusive, nil: no end).
@@ -251,12 +147,10 @@ func (p *space) bounds(kind byte, start, end []byte) (lo, hi []byte) {
 
 // wipe removes the partition: table, offset and local state.
 func (p *space) wipe() error {
-	if err := p.s.enter(); err != nil {
-		return err
-	}
-	defer p.s.leave()
-	if err := p.s.db.DeleteRange(p.key(0, nil), p.key(255, nil), pebble.NoSync); err != nil {
-		return fmt.Errorf("emptying %s in the local store: %w", p.use, err)
+	b := p.s.ls.NewBatch()
+	b.DeleteRange(p.key(0, nil), p.key(255, nil))
+	if err := p.s.ls.Apply(b); err != nil {
+		return fmt.Errorf("emptying %s: %w", p.use, err)
 	}
 	return nil
 }
@@ -281,26 +175,20 @@ func (p *space) mark() (m mark, ok bool, err error) {
 
 // storeBatch gathers changes of one transaction over all partitions of an engine.
 type storeBatch struct {
-	b   *pebble.Batch
-	err error
+	*localstore.Batch
 	key []byte // scratch
 }
 
-func (s *Store) batch() *storeBatch { return &storeBatch{b: s.db.NewBatch()} }
+func (s *Store) batch() *storeBatch { return &storeBatch{Batch: s.ls.NewBatch()} }
 
 func set[K string | []byte](b *storeBatch, p *space, kind byte, key K, value []byte) {
 	b.key = fullKey(b.key[:0], p, kind, key)
-	b.keep(b.b.Set(b.key, value, nil))
+	b.Set(b.key, value)
 }
 
 func remove[K string | []byte](b *storeBatch, p *space, kind byte, key K) {
 	b.key = fullKey(b.key[:0], p, kind, key)
-	b.keep(b.b.Delete(b.key, nil))
-}
-
-func (b *storeBatch) deleteRange(p *space, kind byte, start, end []byte) {
-	lo, hi := p.bounds(kind, start, end)
-	b.keep(b.b.DeleteRange(lo, hi, nil))
+	b.Delete(b.key)
 }
 
 func (b *storeBatch) mark(p *space, m mark) {
@@ -310,40 +198,5 @@ func (b *storeBatch) mark(p *space, m mark) {
 	set(b, p, kindOffset, "", v)
 }
 
-func (b *storeBatch) keep(err error) {
-	if b.err == nil {
-		b.err = err
-	}
-}
-
 // apply puts the batch down whole and readies it for the next use.
-func (s *Store) apply(b *storeBatch) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
-	err := b.err
-	if err == nil && !b.b.Empty() {
-		err = s.db.Apply(b.b, pebble.NoSync)
-	}
-	b.b.Reset()
-	b.err = nil
-	if err != nil {
-		return fmt.Errorf("writing the local store: %w", err)
-	}
-	return nil
-}
-
-type pebbleLogger struct{ l *slog.Logger }
-
-func (pebbleLogger) Infof(string, ...any) {}
-func (p pebbleLogger) Errorf(f string, a ...any) {
-	p.l.Error("local store", "err", fmt.Sprintf(f, a...))
-}
-
-// Fatalf must not return: pebble calls it when its state in memory can no longer
-// be trusted.
-func (p pebbleLogger) Fatalf(f string, a ...any) {
-	p.Errorf(f, a...)
-	panic(fmt.Sprintf("local store: "+f, a...))
-}
+func (s *Store) apply(b *storeBatch) error { return s.ls.Apply(b.Batch) }

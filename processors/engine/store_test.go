@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -11,26 +12,17 @@ import (
 	"github.com/nexusblueprint/nexus/processors/engine"
 )
 
-func TestStore_HasOneOwner(t *testing.T) {
-	dir := t.TempDir()
-	openStore(t, dir)
-	if s, err := engine.OpenStore(dir); err == nil {
-		t.Errorf("a second owner opened it: %v", s.Close())
-	}
-}
-
 func TestStore_AnswersAfterCloseWithAnError(t *testing.T) {
 	b := kafkatest.Kfake(t)
 	n := setup(t, b)
-	s, err := engine.OpenStore(t.TempDir())
-	must(t, err)
-	e := newEngine(t, b, n.Group, withStore(s))
+	s := reopen(t, t.TempDir())
+	e := newEngine(t, b, n.Group, withStore(s.Store))
 	n.produce(t, b, 1, 10, 10, 0)
 	r := start(t, b, e, n.graph(0))
 	n.drained(t, b, 20*time.Second)
 	must(t, s.Close())
 	must(t, s.Close())
-	if _, err := e.Committed(0, "x"); err == nil || !strings.Contains(err.Error(), "closed") {
+	if _, err := e.Committed(0, "x"); !errors.Is(err, engine.ErrStoreClosed) {
 		t.Errorf("Committed returned %v", err)
 	}
 	n.produce(t, b, 11, 20, 10, 0)
@@ -64,9 +56,8 @@ func TestStore_DiscardsWhatTheChangelogDoesNotContinue(t *testing.T) {
 			n := setup(t, b)
 			dir, clock := t.TempDir(), now
 			run := func(keys int) (restored int64) {
-				s, err := engine.OpenStore(dir, engine.WithClock(func() time.Time { return clock }))
-				must(t, err)
-				e := newEngine(t, b, n.Group, withStore(s))
+				s := reopen(t, dir, engine.WithClock(func() time.Time { return clock }))
+				e := newEngine(t, b, n.Group, withStore(s.Store))
 				r := start(t, b, e, n.graph(0))
 				n.drained(t, b, 20*time.Second)
 				r.ready()

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/nexusblueprint/nexus/internal/localstore"
 )
 
 func TestGate(t *testing.T) {
@@ -44,11 +46,15 @@ func TestGate(t *testing.T) {
 }
 
 func TestRowCache_StaysWithinItsLimit(t *testing.T) {
-	s, err := OpenStore("", WithRowCacheBytes(1<<20))
+	ls, err := localstore.Open("", localstore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = s.Close() }()
+	defer func() { _ = ls.Close() }()
+	s, err := NewStore(ls, WithRowCacheBytes(1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
 	a, b := &rowCache{s: s}, &rowCache{s: s}
 	value := make([]byte, 200)
 	hot := "hot"

@@ -1,4 +1,4 @@
-package engine
+package localstore
 
 import (
 	"encoding/binary"
@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/util"
 )
 
-// benchDB is what the engine asks of a database.
+// benchDB is what a store of tables asks of a database.
 type benchDB interface {
 	get(k []byte) []byte
 	put(n int, kv func(i int) (k, v []byte)) // one batch
@@ -82,9 +81,9 @@ func (l levelDB) deleteRange(lo, hi []byte) {
 }
 func (l levelDB) close() { _ = l.db.Close() }
 
-// BenchmarkStore compares the databases the engine could stand on: rounds of a
-// read and a write of a random one of 100,000 keys, in batches of 5,000 (half a million in all), then the
-// removal of an eighth of the keys. CPU is that of the whole process.
+// BenchmarkStore compares the databases that the engine's tables could stand on: rounds of a read and a write of a
+// random one of 100,000 keys, in batches of 5,000 (half a million in all), then the removal of an eighth of the keys.
+// CPU is that of the whole process.
 func BenchmarkStore(b *testing.B) {
 	for _, valueBytes := range []int{16, 250} {
 		for _, c := range []struct {
@@ -92,21 +91,21 @@ func BenchmarkStore(b *testing.B) {
 			open func(dir string) (benchDB, error)
 		}{
 			{"pebble", func(dir string) (benchDB, error) {
-				db, err := pebble.Open(dir, pebbleOptions(storeConfig{cacheBytes: defaultCacheBytes, memTableBytes: defaultMemTableBytes}))
+				db, err := pebble.Open(dir, pebbleOptions(Options{}.withDefaults()))
 				return pebbleDB{db}, err
 			}},
 			{"pebble with journal", func(dir string) (benchDB, error) {
-				o := pebbleOptions(storeConfig{cacheBytes: defaultCacheBytes, memTableBytes: defaultMemTableBytes})
+				o := pebbleOptions(Options{}.withDefaults())
 				o.DisableWAL = false
 				db, err := pebble.Open(dir, o)
 				return pebbleDB{db}, err
 			}},
 			{"goleveldb", func(dir string) (benchDB, error) {
-				db, err := leveldb.OpenFile(dir, &opt.Options{Filter: filter.NewBloomFilter(10), WriteBuffer: defaultMemTableBytes, BlockCacheCapacity: defaultCacheBytes})
+				db, err := leveldb.OpenFile(dir, &opt.Options{Filter: filter.NewBloomFilter(10), WriteBuffer: memTableBytesDefault, BlockCacheCapacity: cacheBytesDefault})
 				return levelDB{db}, err
 			}},
 			{"goleveldb without bloom filter", func(dir string) (benchDB, error) {
-				db, err := leveldb.OpenFile(dir, &opt.Options{WriteBuffer: defaultMemTableBytes, BlockCacheCapacity: defaultCacheBytes})
+				db, err := leveldb.OpenFile(dir, &opt.Options{WriteBuffer: memTableBytesDefault, BlockCacheCapacity: cacheBytesDefault})
 				return levelDB{db}, err
 			}},
 		} {
@@ -134,16 +133,16 @@ func storeRounds(b *testing.B, open func(string) (benchDB, error), valueBytes in
 		return fmt.Appendf(k, "tkey-%06d", i)
 	}
 	value := make([]byte, valueBytes)
-	began, cpu := time.Now(), processCPU()
+	began, used := time.Now(), cpu(b)
 	reads, peak := time.Duration(0), uint64(0)
 	for range rounds {
-		t := processCPU()
+		t := cpu(b)
 		ks := make([][]byte, batch)
 		for i := range ks {
 			ks[i] = key(rnd.IntN(keys))
 			db.get(ks[i])
 		}
-		reads += processCPU() - t
+		reads += cpu(b) - t
 		for i := range value {
 			value[i] = byte(rnd.Uint32())
 		}
@@ -151,7 +150,7 @@ func storeRounds(b *testing.B, open func(string) (benchDB, error), valueBytes in
 		runtime.ReadMemStats(&mem)
 		peak = max(peak, mem.Sys)
 	}
-	b.ReportMetric((processCPU()-cpu).Seconds()/(batch*rounds)*1e6, "cpu-µs/round")
+	b.ReportMetric((cpu(b)-used).Seconds()/(batch*rounds)*1e6, "cpu-µs/round")
 	b.ReportMetric(reads.Seconds()/(batch*rounds)*1e6, "read-µs/round")
 	b.ReportMetric(time.Since(began).Seconds()/(batch*rounds)*1e6, "wall-µs/round")
 	t := time.Now()
@@ -171,10 +170,4 @@ func diskBytes(dir string) (n int64) {
 		}
 	}
 	return n
-}
-
-func processCPU() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
