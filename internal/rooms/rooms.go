@@ -34,7 +34,7 @@ var doors = map[string]door{
 	"adapters":         {rooms: []string{"ports", "internal", "adapters"}},
 	"topology":         {rooms: []string{"domain", "schemas/avro"}, others: []string{}},
 	"emitters":         {rooms: []string{"topology", "ports", "internal", "schemas/avro", "domain"}, others: []string{"github.com/twmb/franz-go"}},
-	"processors":       {rooms: []string{"topology", "domain", "ports", "internal", "schemas/avro", "processors"}, others: []string{"github.com/twmb/franz-go", "github.com/lovoo/goka", "github.com/IBM/sarama", "github.com/cockroachdb/pebble", "github.com/google/uuid", "github.com/prometheus"}},
+	"processors":       {rooms: []string{"topology", "domain", "ports", "internal", "schemas/avro", "processors"}, others: []string{"github.com/twmb/franz-go", "github.com/lovoo/goka", "github.com/IBM/sarama", "github.com/google/uuid", "github.com/prometheus"}},
 	"views":            {rooms: []string{"topology", "ports", "internal", "schemas/avro"}, others: []string{"github.com/twmb/franz-go", "github.com/lovoo/goka", "github.com/prometheus"}},
 	"sink":             {rooms: []string{"topology", "ports", "internal", "schemas/avro"}, others: []string{"github.com/twmb/franz-go", "github.com/prometheus"}},
 	"gateway":          {rooms: []string{"topology", "emitters", "views", "ports", "policies", "internal", "schemas/avro", "domain"}},
@@ -46,6 +46,11 @@ var doors = map[string]door{
 	"cmd":              {rooms: every},
 	"benchmarks":       {rooms: every},
 	"":                 {rooms: every}, // the root package
+}
+
+// homes are other modules that one package alone may use: all others go through it.
+var homes = map[string]string{
+	"github.com/cockroachdb/pebble": "internal/localstore",
 }
 
 // every marks rooms where everything is wired together.
@@ -62,7 +67,11 @@ func Judge(packages []Package) []string {
 			continue
 		}
 		for _, imported := range p.Imports {
-			if why := d.refuses(from, imported); why != "" {
+			why := d.refuses(from, imported)
+			if home := homeOf(imported); why == "" && home != "" && p.Path != Module+"/"+home {
+				why = fmt.Sprintf("only %s may use it: go through that", home)
+			}
+			if why != "" {
 				faults = append(faults, fmt.Sprintf("%s imports %s: %s", p.Path, imported, why))
 			}
 		}
@@ -85,6 +94,16 @@ func (d door) refuses(from, imported string) string {
 		return ""
 	}
 	return fmt.Sprintf("room %q may use of other modules only %q", from, d.others)
+}
+
+// homeOf is the one package that may use another module, "" if any may.
+func homeOf(imported string) string {
+	for module, home := range homes {
+		if within(imported, module) {
+			return home
+		}
+	}
+	return ""
 }
 
 func own(path string) bool { return path == Module || strings.HasPrefix(path, Module+"/") }

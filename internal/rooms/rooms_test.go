@@ -61,6 +61,9 @@ func TestJudge_finds_what_was_broken_on_purpose(t *testing.T) {
 		{"internal/check", Module + "/processors", false},
 		{"internal/check", Module + "/views", false},
 		{"cmd/nexus", Module + "/shop", true},
+		{"internal/localstore", "github.com/cockroachdb/pebble/v2/bloom", true},
+		{"processors/engine", "github.com/cockroachdb/pebble/v2", false},
+		{"internal/system", "github.com/cockroachdb/pebble/v2", false},
 		{"utils", "strings", false},
 	} {
 		got := len(Judge([]Package{{Path: Module + "/" + c.from, Imports: []string{c.to}}})) == 0
