@@ -91,6 +91,9 @@ func TestFollower_isBuiltAnew(t *testing.T) {
 			awaitVersion(t, h, "o19", 1)
 			stop()
 			_ = s.Close()
+			if !r.log.has("INFO view is built") {
+				t.Errorf("a view on a new folder said %v", r.log.lines)
+			}
 			r.log.clear()
 			c.harm(r, p)
 

@@ -296,7 +296,7 @@ func (l *logs) Enabled(context.Context, slog.Level) bool { return true }
 func (l *logs) WithAttrs([]slog.Attr) slog.Handler       { return l }
 func (l *logs) WithGroup(string) slog.Handler            { return l }
 func (l *logs) Handle(_ context.Context, rec slog.Record) error {
-	line := rec.Message
+	line := rec.Level.String() + " " + rec.Message
 	rec.Attrs(func(a slog.Attr) bool { line += fmt.Sprintf(" %s=%v", a.Key, a.Value); return true })
 	l.mu.Lock()
 	defer l.mu.Unlock()
