@@ -98,8 +98,8 @@ func (s *engineSubject) stop() error {
 	return err
 }
 
-// saramaSettings are the best of goka's and sarama's documented settings that
-// were found for this work: README.md lists them and what was tried.
+// saramaSettings are what goka's and sarama's documentation advises for
+// throughput; README.md lists them.
 func saramaSettings() *sarama.Config {
 	c := goka.DefaultConfig()
 	c.Version = sarama.V2_8_0_0
@@ -113,7 +113,7 @@ func saramaSettings() *sarama.Config {
 }
 
 func levelDBSettings() *opt.Options {
-	return &opt.Options{WriteBuffer: 16 << 20, BlockCacheCapacity: 16 << 20, Filter: filter.NewBloomFilter(10)}
+	return &opt.Options{WriteBuffer: 16 << 20, BlockCacheCapacity: 32 << 20, Filter: filter.NewBloomFilter(10)}
 }
 
 // saramaSubject is plain goka, at least once.

@@ -39,13 +39,18 @@ type Config struct {
 	Registry prometheus.Registerer
 }
 
-// Commit intervals. Clients wait for aggregates; a document may lag a little, and
-// a longer transaction coalesces more of its updates.
-const (
-	aggregateCommitMin  = 2 * time.Millisecond
-	aggregateCommitMax  = 40 * time.Millisecond
-	projectionCommitMin = 10 * time.Millisecond
-	projectionCommitMax = 250 * time.Millisecond
+// commits says how long transactions last: from least when little comes to most
+// when full records come in a second.
+type commits struct {
+	least, most time.Duration
+	full        int
+}
+
+// Clients wait for aggregates; a document may lag a little, and a longer
+// transaction coalesces more of its updates.
+var (
+	aggregateCommits  = commits{least: 3 * time.Millisecond, most: 40 * time.Millisecond, full: 10_000}
+	projectionCommits = commits{least: 10 * time.Millisecond, most: 250 * time.Millisecond, full: 500}
 )
 
 // Processors run every aggregate and projection of a topology. Make one with
@@ -96,7 +101,7 @@ func (ps *Processors) addAggregate(a topology.Aggregate, m *metrics, admin *kadm
 		logger: cfg.Logger.With("aggregate", a.Name()),
 		events: t.Events(a), outcomes: t.Outcomes(a), deadLetters: goka.Stream(t.DeadLetters()),
 	}
-	e, err := ps.engine(t.Group(a), mem, aggregateCommitMin, aggregateCommitMax)
+	e, err := ps.engine(t.Group(a), mem, aggregateCommits)
 	if err != nil {
 		return err
 	}
@@ -108,7 +113,7 @@ func (ps *Processors) addAggregate(a topology.Aggregate, m *metrics, admin *kadm
 
 func (ps *Processors) addProjection(p topology.Projection, m *metrics) error {
 	t, cfg := ps.cfg.Topology, &ps.cfg
-	e, err := ps.engine(t.ProjectionGroup(p), nil, projectionCommitMin, projectionCommitMax)
+	e, err := ps.engine(t.ProjectionGroup(p), nil, projectionCommits)
 	if err != nil {
 		return err
 	}
@@ -120,11 +125,11 @@ func (ps *Processors) addProjection(p topology.Projection, m *metrics) error {
 	return nil
 }
 
-func (ps *Processors) engine(name string, local engine.Local, commitMin, commitMax time.Duration) (*engine.Engine, error) {
+func (ps *Processors) engine(name string, local engine.Local, c commits) (*engine.Engine, error) {
 	cfg := engine.Config{
 		Brokers: ps.cfg.Brokers, ClientOpts: ps.cfg.ClientOpts, Client: ps.cfg.Client,
 		Group: name, InstanceID: ps.cfg.InstanceID, Store: ps.cfg.Store, Local: local,
-		CommitMin: commitMin, CommitMax: commitMax, Logger: ps.cfg.Logger,
+		CommitMin: c.least, CommitMax: c.most, FullLoad: c.full, Logger: ps.cfg.Logger,
 	}
 	if ps.cfg.Epoch != "" {
 		cfg.TransactionalID = name + "." + ps.cfg.Epoch

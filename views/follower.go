@@ -23,6 +23,9 @@ const (
 	pollMax           = 5_000
 	haulsMax          = 1
 
+	// readersWait is the pause of views that nobody waits for: it is what they are behind when all is well.
+	readersWait = 10 * time.Millisecond
+
 	backoffMin = 50 * time.Millisecond
 	backoffMax = 5 * time.Second
 )
@@ -35,6 +38,7 @@ type follower struct {
 	name   string // of the view, for messages
 	topics []string
 	view   view
+	pause  time.Duration // between two polls that bring little
 	logger *slog.Logger
 
 	mu     sync.Mutex
@@ -63,9 +67,9 @@ type view interface {
 	since() int64
 }
 
-func newFollower(cfg Config, s space, name string, topics []string, v view) *follower {
+func newFollower(cfg Config, s space, name string, topics []string, pause time.Duration, v view) *follower {
 	return &follower{
-		cfg: cfg, space: s, name: name, topics: topics, view: v, logger: cfg.Logger.With("view", name),
+		cfg: cfg, space: s, name: name, topics: topics, view: v, pause: pause, logger: cfg.Logger.With("view", name),
 		next: map[TopicPartition]int64{}, begun: map[TopicPartition]int64{}, target: map[TopicPartition]int64{},
 	}
 }
@@ -176,6 +180,26 @@ func (f *follower) poll(ctx context.Context, cl *kgo.Client, hauls chan<- kgo.Fe
 		case <-written:
 			return context.Cause(ctx)
 		}
+		if fetches.NumRecords() < restBelow {
+			f.rest(ctx)
+		}
+	}
+}
+
+// restBelow is how many records a poll brings at least where there is much to read.
+const restBelow = 500
+
+// rest lets records gather at the broker, if the view's readers can wait: a fetch for each handful of records costs
+// more than what is done with them.
+func (f *follower) rest(ctx context.Context) {
+	if f.pause == 0 {
+		return
+	}
+	t := time.NewTimer(f.pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 

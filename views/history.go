@@ -50,7 +50,7 @@ func NewHistory(cfg Config) *History {
 		topics = append(topics, topic)
 		h.aggregates[a.Name()], h.byTopic[topic] = a, a.Name()
 	}
-	h.f = newFollower(cfg, historySpace, "history", topics, h)
+	h.f = newFollower(cfg, historySpace, "history", topics, readersWait, h)
 	return h
 }
 

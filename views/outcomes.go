@@ -47,7 +47,7 @@ func NewOutcomes(cfg Config) *Outcomes {
 		topics = append(topics, topic)
 		o.aggregates[topic] = a.Name()
 	}
-	o.f = newFollower(cfg, outcomeSpace, "outcomes", topics, o)
+	o.f = newFollower(cfg, outcomeSpace, "outcomes", topics, 0, o)
 	o.now = cfg.Clock.Now().UnixMilli()
 	return o
 }

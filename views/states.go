@@ -57,7 +57,7 @@ func NewStates(cfg Config) *States {
 		topics = append(topics, topic)
 		s.aggregates[a.Name()], s.byTopic[topic] = a, a.Name()
 	}
-	s.f = newFollower(cfg, stateSpace, "states", topics, s)
+	s.f = newFollower(cfg, stateSpace, "states", topics, readersWait, s)
 	return s
 }
 

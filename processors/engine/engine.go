@@ -41,8 +41,10 @@ type Config struct {
 	StaticMember bool
 
 	// A transaction begins with its first record and lasts CommitMin (default 5 ms)
-	// when little comes, up to CommitMax (default 50 ms) under load.
+	// when little comes, up to CommitMax (default 50 ms) when FullLoad records come in
+	// a second (default 10,000).
 	CommitMin, CommitMax time.Duration
+	FullLoad             int
 	// TxnTimeout (transaction.timeout.ms, default 20 s): the broker aborts what an
 	// instance that dies for good left open. A callback must return within 80 % of it.
 	TxnTimeout time.Duration
@@ -138,6 +140,7 @@ func (e *Engine) openMemory() (err error) {
 func (c *Config) fill() error {
 	def(&c.CommitMin, 5*time.Millisecond)
 	def(&c.CommitMax, max(50*time.Millisecond, c.CommitMin))
+	def(&c.FullLoad, 10_000)
 	def(&c.TxnTimeout, 20*time.Second)
 	def(&c.SessionTimeout, 15*time.Second)
 	def(&c.MaxPoll, 5000)
@@ -157,6 +160,7 @@ func (c *Config) fill() error {
 	fault(c.InstanceID == "", "InstanceID is missing")
 	fault(len(c.Brokers) == 0, "Brokers is empty")
 	fault(c.CommitMin < 0 || c.CommitMax < c.CommitMin, "CommitMax must be at least CommitMin")
+	fault(c.FullLoad < 0, "FullLoad is negative")
 	fault(c.TxnTimeout < 4*c.CommitMax, "TxnTimeout must be at least four times CommitMax, or slow commits are aborted by the broker")
 	return errors.Join(faults...)
 }

@@ -39,9 +39,9 @@ type session struct {
 	failOnce sync.Once
 	stop     context.CancelFunc // ends polling
 
-	interval time.Duration // adaptive
-	pollMax  int
-	tabled   int // bytes of table values in the transaction that is being committed
+	pace    pace
+	pollMax int
+	tabled  int // bytes of table values in the transaction that is being committed
 }
 
 type local struct {
@@ -67,7 +67,7 @@ func newSession(e *Engine, gts *kgo.GroupTransactSession, out *output, a *assign
 		refused: a.err,
 		e:       e, gts: gts, out: out, handler: h, claims: map[tp]*claim{},
 		marked: make(chan struct{}, 1), failed: make(chan struct{}),
-		interval: e.cfg.CommitMin, pollMax: e.cfg.MaxPoll,
+		pace: newPace(&e.cfg), pollMax: e.cfg.MaxPoll,
 	}
 	e.visitFailed.Store(false)
 	s.ctx, s.cancel = context.WithCancel(a.ctx)

@@ -32,8 +32,12 @@ type Store struct {
 // StoreOption changes what [NewStore] does.
 type StoreOption func(*Store)
 
+// rowBytesDefault holds the whole working set of a few 100,000 aggregates: reading a row
+// from disk costs more than all the rest of handling a command.
+const rowBytesDefault = 256 << 20
+
 // WithRowCacheBytes bounds the memory in which committed table values of running
-// processors are kept (default 64 MiB for the whole store).
+// processors are kept (default 256 MiB for the whole store).
 func WithRowCacheBytes(n int64) StoreOption { return func(s *Store) { s.rowLimit = n } }
 
 // WithClock replaces time.Now, which tells how long a store was away.
@@ -42,7 +46,7 @@ func WithClock(now func() time.Time) StoreOption { return func(s *Store) { s.now
 // NewStore uses a local store, which the caller closes after every engine that
 // uses it. Engines that go on get [ErrStoreClosed].
 func NewStore(ls *localstore.Store, opts ...StoreOption) (*Store, error) {
-	s := &Store{ls: ls, now: time.Now, rowLimit: 64 << 20, ids: map[string]uint16{}, open: map[string]bool{}}
+	s := &Store{ls: ls, now: time.Now, rowLimit: rowBytesDefault, ids: map[string]uint16{}, open: map[string]bool{}}
 	for _, o := range opts {
 		o(s)
 	}

@@ -11,10 +11,9 @@ import (
 )
 
 const (
-	// perRecord is how much longer a transaction may last for each record that the
-	// last one held. A transaction costs the broker and us some hundred microseconds of CPU
-	// whatever it holds: few records do not wait, many share the price.
-	perRecord = 100 * time.Microsecond
+	// A poll that brings fewer records is followed by a rest.
+	restBelow        = 500
+	restsPerInterval = 4
 	// txnBytes of table values end the gathering of a transaction.
 	txnBytes = 16 << 20
 )
@@ -84,14 +83,30 @@ func (s *session) gather(polling context.Context) error {
 	}
 	now := time.Now()
 	e.counters.opened.Store(now.UnixNano())
-	ctx, cancelGather := context.WithDeadline(polling, now.Add(s.interval))
+	interval := s.pace.interval(now)
+	ctx, cancelGather := context.WithDeadline(polling, now.Add(interval))
 	defer cancelGather()
 	for ctx.Err() == nil && s.dirtyBytes() < txnBytes {
+		before := s.records
 		if err := s.poll(ctx); err != nil || s.ctx.Err() != nil {
 			return err
 		}
+		if s.records-before < restBelow {
+			rest(ctx, interval/restsPerInterval)
+		}
 	}
 	return nil
+}
+
+// rest lets records gather at the broker: a fetch for each handful would cost more
+// than their callbacks.
+func rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }
 
 func (s *session) dirtyBytes() (n int) {
@@ -305,12 +320,12 @@ func (s *session) commitLocally() error {
 	return nil
 }
 
-// adapt sets the next transaction's interval, and how much a poll may bring if the
-// table's values are large.
+// adapt tells the pace what came, and sets how much a poll may bring if the table's
+// values are large.
 func (s *session) adapt() {
 	c := &s.e.cfg
-	s.interval = min(max(time.Duration(s.records)*perRecord, c.CommitMin), c.CommitMax)
-	s.e.counters.interval.Store(int64(s.interval))
+	s.pace.add(s.records)
+	s.e.counters.interval.Store(int64(s.pace.last))
 	s.pollMax = c.MaxPoll
 	if s.records > 0 && s.tabled > 0 {
 		mean := max(s.tabled/s.records, 1)
