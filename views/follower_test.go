@@ -122,7 +122,7 @@ func TestFollower_findsATopicCreatedAnewWhileItRuns(t *testing.T) {
 	r.createTopic(r.topo.Events(r.order()))
 	r.producer().fill(100, 5)
 	awaitVersion(t, h, "o104", 1)
-	kafkatest.Eventually(t, 10*time.Second, "the view is ready again", h.Ready)
+	kafkatest.Eventually(t, 30*time.Second, "the view is ready again", h.Ready)
 	if page, err := h.Events(t.Context(), "order", "o0", 1, 10); err != nil || len(page) != 0 {
 		t.Errorf("events of the old topic: %d, %v", len(page), err)
 	}
