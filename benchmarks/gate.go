@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ func benchGate(ctx context.Context, r *runner) (rep report, err error) {
 		figure("command memory: looking up an id that was never seen", "%.0f ns", misses),
 		figure("command memory: looking up an id that was (its outcome is read and decoded)", "%.0f ns", hits),
 	}
-	rep.notes = []string{fmt.Sprintf("In this process, one goroutine. Events of %d bytes; the memory holds %d ids over 11 minutes, each commit of 100.", eventBytes, ids)}
+	rep.notes = []string{fmt.Sprintf("In this process, one goroutine. Events of %d bytes; the memory holds %d ids over %v, each commit of 100.", eventBytes, ids, memoryTime)}
 	return rep, nil
 }
 
@@ -66,13 +67,16 @@ func (r *runner) nanos(f func()) float64 {
 	}
 }
 
+// memoryTime is how long every command is remembered.
+const memoryTime = 10 * time.Minute
+
 // lookups fills a command memory over its whole time and looks ids up.
 func (r *runner) lookups(ctx context.Context) (hit, miss float64, ids int, err error) {
 	const perCommit = 100
 	ids = pick(r, 1_000_000, 20_000)
 	now := time.Now()
-	step := 11 * time.Minute / time.Duration(ids)
-	at := func(i int) time.Time { return now.Add(-11*time.Minute + time.Duration(i)*step) }
+	step := memoryTime / time.Duration(ids)
+	at := func(i int) time.Time { return now.Add(-memoryTime + time.Duration(i)*step) }
 	kv := mapKV{}
 	m, err := processors.NewCommandMemory(ctx, clock.Func(func() time.Time { return now }), kv, noLog{})
 	if err != nil {
@@ -92,7 +96,7 @@ func (r *runner) lookups(ctx context.Context) (hit, miss float64, ids int, err e
 			i = (i + 7919) % ids
 			out, lookErr := m.Lookup(commandID(at(i), first+i))
 			if lookErr != nil || (out != nil) != found {
-				err = errors.Join(fmt.Errorf("looking up command %d found %v", first+i, out), lookErr)
+				err = cmp.Or(err, errors.Join(fmt.Errorf("looking up command %d found %v", first+i, out), lookErr))
 			}
 		})
 	}
@@ -134,7 +138,7 @@ func (m mapKV) Iterate(start, end []byte, fn func(key, value []byte) error) erro
 }
 
 func (m mapKV) Update(fn func(engine.Batch) error) error { return fn(m) }
-func (m mapKV) Set(key, value []byte)                    { m[string(key)] = value }
+func (m mapKV) Set(key, value []byte)                    { m[string(key)] = bytes.Clone(value) } // the memory reuses it
 func (m mapKV) Delete(key []byte)                        { delete(m, string(key)) }
 func (m mapKV) Produced(string) int64                    { return -1 }
 
