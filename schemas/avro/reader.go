@@ -28,7 +28,8 @@ func (e *DecodeError) Error() string {
 type Reader struct {
 	buf    []byte
 	pos    int
-	text   string // buf as a string, "" until the first string is read
+	text   string // buf from the first string on, "" until that is read
+	from   int    // where text begins in buf
 	reason string // "" while all is well
 	failed int    // offset of the failure
 }
@@ -153,9 +154,9 @@ func (r *Reader) String() string {
 		return ""
 	}
 	if r.text == "" {
-		r.text = string(r.buf)
+		r.text, r.from = string(r.buf[start:]), start
 	}
-	s := r.text[start:end]
+	s := r.text[start-r.from : end-r.from]
 	if !isASCII(r.buf, start, end) && !utf8.ValidString(s) {
 		r.Fail("string is not valid UTF-8")
 		return ""
