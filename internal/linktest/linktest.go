@@ -3,6 +3,7 @@
 package linktest
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -63,7 +64,7 @@ func (l *Link) Cut() { l.proxy.Stop() }
 func (l *Link) Heal(t testing.TB) {
 	t.Helper()
 	l.proxy.Toxics.ResetToxics(t.Context())
-	if err := l.proxy.Start(); err != nil && err != toxiproxy.ErrProxyAlreadyStarted { //nolint:errorlint // returned as it is
+	if err := l.proxy.Start(); err != nil && !errors.Is(err, toxiproxy.ErrProxyAlreadyStarted) {
 		t.Fatalf("the link to %s cannot listen on %s again: %v", l.proxy.Upstream, l.Addr, err)
 	}
 }
