@@ -6,10 +6,11 @@
 # The API is http://ADDRESS/apis/ccompat/v7. DIR receives data/, which unlike those of other servers is kept from one
 # start to the next, ids and all, and apicurio.out (its log). A new registry has the level BACKWARD_TRANSITIVE;
 # Apicurio itself begins without any, which Nexus refuses.
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source "${BASH_SOURCE[0]%/*}/lib.sh"
 
 VERSION=3.3.3
-READY_SECONDS=180
+READY_SECONDS=240 # an idle machine needs 10; one at work needed 50
 APICURIO=$CACHE/apicurio-$VERSION
 
 install() {
@@ -39,7 +40,7 @@ launch() {
 		-Dquarkus.http.access-log.enabled=false -Dquarkus.otel.sdk.disabled=true \
 		-Dapicurio.storage.kind=sql -Dapicurio.storage.sql.kind=h2 "-Dapicurio.datasource.url=jdbc:h2:file:$dir/data/registry" \
 		-Dapicurio.rules.global.compatibility=BACKWARD_TRANSITIVE \
-		-jar "$APICURIO/quarkus-run.jar" >"$dir/apicurio.out" 2>&1 </dev/null 9>&- &
+		-jar "$APICURIO/quarkus-run.jar" >"$dir/apicurio.out" 2>&1 </dev/null &
 	PID=$!
 	ADDRESS=127.0.0.1:$port
 	local until=$((SECONDS + READY_SECONDS))

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,8 +20,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/sr"
 )
 
 // Server is the Apicurio of this test binary. Its tests do not run in parallel: Stop takes it away from all of them.
@@ -128,17 +128,23 @@ func (s *Server) run(port string) error {
 }
 
 // SetLevel sets the compatibility level of a subject, or with subject "" of the registry, at any registry.
-func SetLevel(t testing.TB, url, subject, level string) {
+func SetLevel(t testing.TB, base, subject, level string) {
 	t.Helper()
-	cl, err := sr.NewClient(sr.URLs(url))
+	target, err := url.JoinPath(base, "config", url.PathEscape(subject))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var l sr.CompatibilityLevel
-	if err := l.UnmarshalText([]byte(level)); err != nil {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, strings.TrimSuffix(target, "/"), strings.NewReader(`{"compatibility":"`+level+`"}`))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if got := cl.SetCompatibility(t.Context(), sr.SetCompatibility{Level: l}, subject)[0]; got.Err != nil {
-		t.Fatalf("setting the level of %q to %s: %v", subject, level, got.Err)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatalf("setting the level of %q to %s: %v", subject, level, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("setting the level of %q to %s: HTTP %d %s, %v", subject, level, resp.StatusCode, text, err)
 	}
 }

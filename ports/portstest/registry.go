@@ -93,8 +93,8 @@ func (t *registryTest) versions(subject string) []ports.SchemaVersion {
 	return versions
 }
 
-// refused makes sure that a schema does not become a version.
-func (t *registryTest) refused(s ports.Schema, want error) error {
+// refused makes sure that a schema does not become a version, and returns the reason.
+func (t *registryTest) refused(s ports.Schema, want error) (reason string) {
 	t.Helper()
 	id, err := t.Register(t.Context(), s)
 	if !errors.Is(err, want) {
@@ -103,7 +103,7 @@ func (t *registryTest) refused(s ports.Schema, want error) error {
 	if id, err := t.Lookup(t.Context(), s); err == nil {
 		t.Fatalf("%.200s was refused and has id %d all the same", s.Text, id)
 	}
-	return err
+	return err.Error()
 }
 
 // wantUnknown demands ErrUnknownSchema and no other sentinel.
