@@ -149,7 +149,12 @@ client_port() {
 
 # birth PID prints when a living process began, in ticks since boot, and nothing for a dead one or one that nobody has
 # buried: with it a process id is never taken for a later process's.
-birth() { sed -n 's/.*) [^ZX] //p' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 19; }
+birth() {
+	local fields
+	read -r fields 2>/dev/null <"/proc/$1/stat" || return 0
+	read -ra fields <<<"${fields##*) }" # from the state on
+	[[ ${fields[0]} = [ZX] ]] || echo "${fields[19]}"
+}
 
 # remember FILE PID notes a process; recall FILE prints its id while it lives, and is false after.
 remember() { echo "$2 $(birth "$2")" >"$1"; }
