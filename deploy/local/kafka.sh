@@ -197,10 +197,12 @@ running() {
 	return 1
 }
 
-# stop takes the address away first: with it start-node sees that nobody wants its broker any more.
+# stop takes the address away first: with it start-node sees that nobody wants its broker any more. The data goes, too:
+# the next start would empty it, and folders of tests that nobody starts again would fill the disk.
 stop() {
 	rm -f "$1/address"
 	end_nodes "$1"
+	rm -rf "$1"/node-*/data
 }
 
 node_pid() { recall "$1/node-$2/pid" || die "broker $2 of $1 does not run"; }
