@@ -17,8 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 
+	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/adapters/embedded/broker"
 	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
 	"github.com/nexusblueprint/nexus/adapters/embedded/search"
@@ -29,6 +29,7 @@ import (
 	"github.com/nexusblueprint/nexus/internal/localstore"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/policies"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/processors"
 	"github.com/nexusblueprint/nexus/processors/engine"
 	"github.com/nexusblueprint/nexus/sink"
@@ -54,9 +55,9 @@ type Config struct {
 type Seed struct {
 	// Register puts schemas of earlier releases into the registry, before the
 	// program's own.
-	Register func(ctx context.Context, registry *sr.Client) error
+	Register func(ctx context.Context, registry ports.SchemaRegistry) error
 	// Fill writes to the topics, which are there and empty.
-	Fill func(ctx context.Context, broker []kgo.Opt, registry *sr.Client, framer *serde.Serde) error
+	Fill func(ctx context.Context, broker []kgo.Opt, registry ports.SchemaRegistry, framer *serde.Serde) error
 }
 
 // Dev is such a system. Make one with Start, and end it with Stop.
@@ -70,7 +71,7 @@ type Dev struct {
 	local     *localstore.Store
 	tables    *engine.Store // in local
 	client    *kgo.Client
-	schemas   *sr.Client
+	schemas   ports.SchemaRegistry
 	serde     *serde.Serde
 	commands  *emitters.Commands
 	listener  net.Listener
@@ -200,9 +201,9 @@ func (d *Dev) openRegistry(ctx context.Context) (err error) {
 		defer cancel()
 		return d.registry.Close(ctx)
 	})
-	cl, err := sr.NewClient(sr.URLs(d.registry.URL()))
+	cl, err := confluent.New(confluent.Config{URLs: []string{d.registry.URL()}})
 	if err != nil {
-		return fmt.Errorf("registry %s: %w", d.registry.URL(), err)
+		return err
 	}
 	if d.cfg.Seed != nil {
 		if err := d.cfg.Seed.Register(ctx, cl); err != nil {
