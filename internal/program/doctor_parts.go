@@ -62,11 +62,15 @@ func (d *doctor) registry(ctx context.Context, r *running) {
 		d.ok("registry", "%s has all %d schemas of this program", r.endpoints.Registry, len(d.topology.Subjects()))
 	}
 	switch err := r.framer.CheckLevels(ctx); {
+	case errors.Is(err, serde.ErrNoLevel):
+		d.fail("compatibility", setLevel, "%v", err)
 	case errors.Is(err, serde.ErrWeakLevel):
-		d.fail("compatibility", "set BACKWARD_TRANSITIVE or FULL_TRANSITIVE: the log is read for ever, so every version must stay readable", "%v", err)
+		d.warn("compatibility", setLevel, "%v", err)
 	case err != nil:
 		d.warn("compatibility", "ask again", "the levels cannot be read: %v", err)
 	default:
 		d.ok("compatibility", "every version of a schema must be able to read all earlier ones")
 	}
 }
+
+const setLevel = "set BACKWARD_TRANSITIVE or FULL_TRANSITIVE: the log is read for ever, so every version must stay readable"

@@ -17,6 +17,9 @@ var (
 	// ErrRegistry says that the registry could not be asked. The record may be fine: try again.
 	ErrRegistry = errors.New("schema registry cannot be asked")
 
-	// ErrWeakLevel says that the registry would register versions that cannot read all earlier ones, or checks nothing.
-	ErrWeakLevel = errors.New("the registry lets versions in that break readers of the log")
+	// ErrNoLevel says that the registry has no compatibility level: it would let any version in.
+	ErrNoLevel = errors.New("the registry checks no compatibility (level NONE)")
+
+	// ErrWeakLevel says that a compatibility level lets versions in that cannot read all earlier ones.
+	ErrWeakLevel = errors.New("the compatibility level is too weak")
 )

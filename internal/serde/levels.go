@@ -2,9 +2,8 @@ package serde
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -13,10 +12,10 @@ import (
 )
 
 // CheckLevels judges whether the registry lets only versions in that can read all earlier ones, as a log needs that is
-// read for ever. It asks for the level of every subject of the program; they need not be registered.
+// read for ever. It asks for the level of every subject of the program.
 //
-// Errors: [ErrWeakLevel] naming the subjects whose level is another, NONE for one where nothing is checked: do not
-// start. [ErrRegistry] if the registry could not be asked.
+// Errors: [ErrNoLevel] if for some subject nothing is checked at all: do not start. [ErrWeakLevel] if the levels are
+// set but too weak: warn. Both name the subjects. [ErrRegistry] if the registry could not be asked.
 func (s *Serde) CheckLevels(ctx context.Context) error {
 	entries, err := s.published()
 	if err != nil {
@@ -34,22 +33,25 @@ func (s *Serde) CheckLevels(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	weak := map[ports.Level][]string{}
+	var without, weak []string
 	for i, e := range entries {
-		if levels[i] != ports.LevelBackwardTransitive && levels[i] != ports.LevelFullTransitive {
-			weak[levels[i]] = append(weak[levels[i]], e.Name)
+		switch levels[i] {
+		case ports.LevelBackwardTransitive, ports.LevelFullTransitive:
+		case ports.LevelNone:
+			without = append(without, e.Name)
+		default:
+			weak = append(weak, fmt.Sprintf("%s (%s)", e.Name, levels[i]))
 		}
 	}
-	if len(weak) == 0 {
+	return errors.Join(levelError(ErrNoLevel, without, len(entries)), levelError(ErrWeakLevel, weak, len(entries)))
+}
+
+func levelError(kind error, subjects []string, all int) error {
+	switch len(subjects) {
+	case 0:
 		return nil
+	case all:
+		return fmt.Errorf("%w, for any subject of this program", kind)
 	}
-	var all []string
-	for _, level := range slices.Sorted(maps.Keys(weak)) {
-		subjects := strings.Join(weak[level], ", ")
-		if len(weak[level]) == len(entries) {
-			subjects = "every subject of this program"
-		}
-		all = append(all, fmt.Sprintf("%s for %s", level, subjects))
-	}
-	return fmt.Errorf("%w: the level is %s", ErrWeakLevel, strings.Join(all, ", "))
+	return fmt.Errorf("%w, for %s", kind, strings.Join(subjects, ", "))
 }
