@@ -32,6 +32,9 @@ type bench struct {
 var benches = []bench{
 	{"engine", "the engine against goka on sarama, and against a bare loop", true, benchEngine},
 	{"streams", "the engine against Kafka Streams", false, benchStreams},
+	{"latency", "1,000 commands a second, against Kafka Streams", false, benchLatency},
+	{"recovery", "a long table into a cold store, against Kafka Streams", false, benchRecovery},
+	{"instances", "several instances, and the pause of a partition", false, benchInstances},
 	{"cpu", "processor time of one command", false, benchCPU},
 	{"history", "long histories", false, benchHistory},
 	{"gate", "the schema gate and the command memory by themselves", false, benchGate},
