@@ -34,7 +34,6 @@ func streamsSettings(kind string) map[string]string {
 		"replication.factor":             "1",
 		"producer.batch.size":            "262144",
 		"consumer.max.poll.records":      "5000",
-		"consumer.fetch.max.wait.ms":     "100",
 		"buffered.records.per.partition": "5000",
 	}
 }
