@@ -3,7 +3,7 @@
 // gives a figure, says under which conditions it was taken, and keeps it in
 // README.md beside this file. It judges figures, not code: the tests do that.
 //
-//	go run ./benchmarks                 everything, about an hour
+//	go run ./benchmarks                 everything, about two hours
 //	go run ./benchmarks load orders     two of them
 //	go run ./benchmarks -short          all in seconds, for a look; keeps nothing
 package main
