@@ -5,6 +5,7 @@
 package elastictest
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -112,12 +113,20 @@ func (s *Server) signal(t testing.TB, signal syscall.Signal) {
 	}
 }
 
+// options are those of the server's JVM: a test is over before the better compiler pays.
+func options() string {
+	if f := flag.Lookup("test.bench"); f != nil && f.Value.String() != "" {
+		return os.Getenv("ELASTICSEARCH_OPTS")
+	}
+	return os.Getenv("ELASTICSEARCH_OPTS") + " -XX:TieredStopAtLevel=1"
+}
+
 // end lets the script end, and waits for it.
 func (s *Server) end() {
 	if s.stdin != nil {
 		_ = s.stdin.Close() // the script's cat sees the end of its input
 		s.stdin = nil
-		<-s.ended
+		_ = <-s.ended // it was told to end, or killed
 	}
 }
 
@@ -136,7 +145,7 @@ func (s *Server) run(env ...string) error {
 		return err
 	}
 	cmd := exec.Command("bash", script, "run", s.dir) //nolint:gosec,noctx // the module's own script, which lives as long as its input is open
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = r, out, out, append(os.Environ(), env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = r, out, out, append(os.Environ(), append(env, "ELASTICSEARCH_OPTS="+options())...)
 	address := filepath.Join(s.dir, "address")
 	_ = os.Remove(address) // of the last start
 	if err := cmd.Start(); err != nil {
