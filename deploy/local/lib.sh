@@ -7,11 +7,13 @@
 #                 process id in $PID, and waits until the server answers. It prints nothing and returns 1 if the server
 #                 ended or was not ready in time; it is then tried again. It leaves host:port in $ADDRESS. Bash ignores
 #                 set -e in it: what cannot be mended by another try says "|| exit 1", as in port=$(client_port) || exit 1.
+#                 A server of several processes keeps their ids itself: it leaves PID empty and defines running and stop.
 # and ends with: serve "$@". That gives it the verbs
 #   install       as above
 #   run DIR       run in the foreground until stdin closes or a signal comes: a parent that dies takes the server along
 #   start DIR     run in the background; the address is printed, and stands in DIR/address, once the server is ready
 #   stop DIR      stop what start began
+#   status DIR    print the address, or be false if nothing runs there
 # Everything binds 127.0.0.1. A port is a free one, unless NEXUS_PORT names it.
 #
 # NEXUS_CACHE   where downloads are kept (default $HOME/.cache/nexus, else /tmp/nexus-cache-UID)
@@ -135,15 +137,25 @@ free_port() {
 	die "no free port between 20000 and 32000"
 }
 
-# client_port prints the port for clients: NEXUS_PORT, which must be free, or any free one.
-client_port() {
-	[ -n "${NEXUS_PORT:-}" ] || { free_port; return; }
-	! listens "$NEXUS_PORT" || die "port $NEXUS_PORT of 127.0.0.1 is taken: stop what listens there"
-	echo "$NEXUS_PORT"
+# unused PORT prints a port that somebody chose, or ends the script with a sentence if it is taken.
+unused() {
+	! listens "$1" || die "port $1 of 127.0.0.1 is taken: stop what listens there"
+	echo "$1"
 }
 
-# birth PID prints when a process began, in ticks since boot: with it a process id is never taken for a later process's.
-birth() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
+# client_port prints the port for clients: NEXUS_PORT, which must be free, or any free one.
+client_port() {
+	if [ -n "${NEXUS_PORT:-}" ]; then unused "$NEXUS_PORT"; else free_port; fi
+}
+
+# birth PID prints when a living process began, in ticks since boot, and nothing for a dead one or one that nobody has
+# buried: with it a process id is never taken for a later process's.
+birth() {
+	local fields
+	read -r fields 2>/dev/null <"/proc/$1/stat" || return 0
+	read -ra fields <<<"${fields##*) }" # from the state on
+	[[ ${fields[0]} = [ZX] ]] || echo "${fields[19]}"
+}
 
 # remember FILE PID notes a process; recall FILE prints its id while it lives, and is false after.
 remember() { echo "$2 $(birth "$2")" >"$1"; }
@@ -157,17 +169,21 @@ recall() {
 end() {
 	kill "$1" 2>/dev/null || return 0
 	for _ in $(seq 150); do
-		kill -0 "$1" 2>/dev/null || return 0
+		[ -n "$(birth "$1")" ] || return 0
 		sleep 0.1
 	done
 	kill -9 "$1" 2>/dev/null || true
 }
 
+PID=""
+
 launch_retrying() {
 	local dir=$1
 	rm -f "$dir/address"
 	for _ in 1 2 3; do
+		PID=""
 		if launch "$dir"; then
+			[ -z "$PID" ] || remember "$dir/pid" "$PID"
 			echo "$ADDRESS" >"$dir/address.new"
 			mv "$dir/address.new" "$dir/address"
 			return
@@ -177,37 +193,47 @@ launch_retrying() {
 	die "the server does not start: its output is in $dir"
 }
 
-run() {
-	install
-	launch_retrying "$1"
-	trap 'end "$PID"; exit 0' EXIT INT TERM
-	# Whoever started us holds the other end of stdin; its end of file is its death.
-	cat >/dev/null
-}
-
-start() {
-	! recall "$1/pid" >/dev/null || die "already running in $1: stop it first"
-	install
-	launch_retrying "$1"
-	remember "$1/pid" "$PID"
-	disown "$PID"
-	cat "$1/address"
-}
+# running DIR says whether what start or run began is alive.
+running() { recall "$1/pid" >/dev/null; }
 
 stop() {
 	local pid
-	if pid=$(recall "$1/pid"); then end "$pid"; fi
+	pid=$(recall "$1/pid") || pid=$PID # not noted yet: interrupted while starting
+	[ -z "$pid" ] || end "$pid"
 	rm -f "$1/pid" "$1/address"
 }
+
+run() {
+	! running "$1" || die "already running in $1: stop it first"
+	install
+	# shellcheck disable=SC2064 # the folder of now
+	trap "stop '$1'" EXIT
+	trap 'exit 0' INT TERM
+	launch_retrying "$1"
+	# Whoever started us holds the other end of stdin; its end of file is its death. Only wait lets a signal in at once.
+	{ cat <&3 >/dev/null & } 3<&0
+	wait $!
+}
+
+start() {
+	! running "$1" || die "already running in $1: stop it first"
+	install
+	# shellcheck disable=SC2064 # the folder of now
+	trap "stop '$1'; exit 1" INT TERM
+	launch_retrying "$1"
+	cat "$1/address"
+}
+
+status() { running "$1" && cat "$1/address"; }
 
 serve() {
 	case ${1:-} in
 	install) install ;;
-	run | start | stop)
+	run | start | stop | status)
 		[ -n "${2:-}" ] || die "usage: ${0##*/} $1 DIR"
 		mkdir -p "$2"
 		"$1" "$(cd "$2" && pwd)"
 		;;
-	*) die "usage: ${0##*/} install | run DIR | start DIR | stop DIR" ;;
+	*) die "usage: ${0##*/} install | run DIR | start DIR | stop DIR | status DIR" ;;
 	esac
 }

@@ -51,7 +51,7 @@ type Server struct {
 
 	dir   string
 	stdin *os.File // of the script, which ends when nothing holds it any more
-	ended chan error
+	ended chan struct{}
 }
 
 // Start starts a server with no data. It ends with the test.
@@ -126,7 +126,7 @@ func (s *Server) end() {
 	if s.stdin != nil {
 		_ = s.stdin.Close() // the script's cat sees the end of its input
 		s.stdin = nil
-		_ = <-s.ended // it was told to end, or killed
+		<-s.ended
 	}
 }
 
@@ -152,8 +152,12 @@ func (s *Server) run(env ...string) error {
 		return fmt.Errorf("starting %s: %w", script, err)
 	}
 	_ = r.Close()
-	s.stdin, s.ended = w, make(chan error, 1)
-	go func() { s.ended <- cmd.Wait() }()
+	ended, failed := make(chan struct{}), error(nil)
+	s.stdin, s.ended = w, ended
+	go func() {
+		failed = cmd.Wait()
+		close(ended)
+	}()
 	deadline := time.After(6 * time.Minute) // the first start may install Java and download Elasticsearch
 	for {
 		if at, err := os.ReadFile(address); err == nil {
@@ -161,10 +165,10 @@ func (s *Server) run(env ...string) error {
 			return nil
 		}
 		select {
-		case err := <-s.ended:
+		case <-ended:
 			s.stdin = nil
 			text, _ := os.ReadFile(logFile)
-			return fmt.Errorf("%s ended (%w):\n%s", script, err, text)
+			return fmt.Errorf("%s ended (%w):\n%s", script, failed, text)
 		case <-deadline:
 			text, _ := os.ReadFile(logFile)
 			return fmt.Errorf("%s was not ready in time:\n%s", script, text)
