@@ -8,7 +8,6 @@ package kafkatest
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,54 +67,75 @@ func Kafka(t testing.TB) *Broker {
 	return &Broker{Name: "kafka", Addrs: []string{addr}, Prefix: prefix(t)}
 }
 
+// OwnKafka starts a real Kafka for this test alone, for what needs topics of fixed
+// names. It ends with the test.
+func OwnKafka(t testing.TB) *Broker {
+	t.Helper()
+	addr, stop, err := launch()
+	if err != nil {
+		t.Fatalf("the test needs a real Kafka of its own and could not start one: %v", err)
+	}
+	t.Cleanup(stop)
+	return &Broker{Name: "kafka", Addrs: []string{addr}, Prefix: prefix(t)}
+}
+
 // shared starts Kafka once. The write end of the script's stdin stays open in this
 // process: its closing, at our exit or death, ends the broker.
 var shared = sync.OnceValues(func() (string, error) {
 	if addr := os.Getenv(Env); addr != "" {
 		return addr, nil
 	}
+	addr, stop, err := launch()
+	keep = stop
+	return addr, err
+})
+
+// launch runs the script until stop is called or this process is gone.
+func launch() (addr string, stop func(), err error) {
 	_, self, _, _ := runtime.Caller(0)
 	script := filepath.Join(filepath.Dir(self), "..", "..", "deploy", "local", "kafka.sh")
 	dir, err := os.MkdirTemp("", "nexus-kafka-")
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	logFile := filepath.Join(dir, "script.log")
 	out, err := os.Create(logFile)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	cmd := exec.Command("bash", script, "run", dir) //nolint:gosec // the module's own script, which lives as long as the test program
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = r, out, out
 	if err := cmd.Start(); err != nil {
-		return "", fmt.Errorf("starting %s: %w", script, err)
+		return "", nil, fmt.Errorf("starting %s: %w", script, err)
 	}
-	keep = w
 	_ = r.Close()
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	deadline := time.After(6 * time.Minute) // the first start may install Java and download Kafka
 	for {
 		if addr, err := os.ReadFile(filepath.Join(dir, "address")); err == nil {
-			return strings.TrimSpace(string(addr)), nil
+			return strings.TrimSpace(string(addr)), func() {
+				_ = w.Close()
+				<-ended
+			}, nil
 		}
 		select {
 		case err := <-ended:
 			text, _ := os.ReadFile(logFile)
-			return "", fmt.Errorf("%s ended (%w):\n%s", script, err, text)
+			return "", nil, fmt.Errorf("%s ended (%w):\n%s", script, err, text)
 		case <-deadline:
 			text, _ := os.ReadFile(logFile)
-			return "", fmt.Errorf("%s was not ready in time:\n%s", script, text)
+			return "", nil, fmt.Errorf("%s was not ready in time:\n%s", script, text)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-})
+}
 
-var keep io.Closer //nolint:unused // stdin of the script, which ends when nothing holds it any more
+var keep func() //nolint:unused // holds stdin of the script, which ends when nothing does any more
 
 var (
 	prefixMu sync.Mutex

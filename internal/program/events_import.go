@@ -123,7 +123,7 @@ const (
 )
 
 // caughtUp waits until every read model has every event.
-func caughtUp(ctx context.Context, d *system.Dev, b *bar) error {
+func caughtUp(ctx context.Context, d *system.System, b *bar) error {
 	defer b.clear()
 	tick := time.NewTicker(catchUpTick)
 	defer tick.Stop()

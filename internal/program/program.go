@@ -88,7 +88,7 @@ func command(t *topology.Topology, o Options) *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("run", devCommand(t, o))
+	add("run", devCommand(t, o), runCommand(t))
 	add("judge", checkCommand(t), doctorCommand(t), verifyCommand(t), schemasCommand(t))
 	add("look", eventsCommand(t), dlqCommand(t), topologyCommand(t), versionCommand())
 	root.AddCommand(o.Commands...)
