@@ -90,7 +90,7 @@ func New(o Options) (*Gateway, error) {
 		return nil, fmt.Errorf("making the gateway: the options lack %s", strings.Join(missing, ", "))
 	}
 	g := &Gateway{
-		surface: surface{checks: o.Checks, endpoints: o.Endpoints.json(), log: o.Log},
+		surface:  surface{checks: o.Checks, endpoints: o.Endpoints.json(), log: o.Log},
 		topology: o.Topology, emitter: o.Emitter, outcomes: o.Outcomes, states: o.States, history: o.History,
 		positions: o.Positions, search: o.Search, clock: o.Clock, random: o.Random,
 		flights: newFlights(), singles: newGate(singlesMax), lots: newGate(lotsMax), batches: newGate(batchesMax), queries: newGate(queriesMax),

@@ -52,9 +52,9 @@ type Config struct {
 	// Static makes InstanceID the group.instance.id as well: a restart within the
 	// session timeout keeps its partitions. Leave gives them away when Run ends.
 	Static, Leave bool
-	Clock      clock.Clock
-	Logger     *slog.Logger
-	Registry   prometheus.Registerer
+	Clock         clock.Clock
+	Logger        *slog.Logger
+	Registry      prometheus.Registerer
 }
 
 // Sinks mirror every projection of a topology. Make them with New, then Run
@@ -201,7 +201,7 @@ func (m *mirror) run(ctx context.Context) error {
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.DisableAutoCommit(),
-		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(sessionTimeout/5),
+		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(sessionTimeout / 5),
 		kgo.BlockRebalanceOnPoll(), // what was polled is written and committed before a partition goes
 		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { m.ready.Store(true) }),
 	}, m.cfg.ClientOpts...)
