@@ -13,8 +13,13 @@ type Batch struct {
 	err error // the first one; Apply returns it
 }
 
+// batchKept is how much memory a batch keeps for its next use.
+const batchKept = 4 << 20
+
 // NewBatch returns an empty batch for this store.
-func (s *Store) NewBatch() *Batch { return &Batch{b: s.db.NewBatch()} }
+func (s *Store) NewBatch() *Batch {
+	return &Batch{b: s.db.NewBatch(pebble.WithMaxRetainedSizeBytes(batchKept))}
+}
 
 // Set puts a value in place of what the key had.
 func (b *Batch) Set(key, value []byte) { b.keep(b.b.Set(key, value, nil)) }

@@ -152,7 +152,7 @@ func (g *group) memberOpts(topics []string, as *assignments, manage manageErrors
 		kgo.RebalanceTimeout(min(c.TxnTimeout, 10*time.Second)),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.FetchMaxBytes(fetchBytes),
-		kgo.FetchMaxPartitionBytes(fetchBytes/4),
+		kgo.FetchMaxPartitionBytes(fetchBytes/8),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), // unused: see assignments.take
 		kgo.AdjustFetchOffsetsFn(as.take),
 		// Called at the end of every rebalance; take is not, where nothing was given.

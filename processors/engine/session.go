@@ -25,11 +25,12 @@ type session struct {
 	ctx     context.Context // ends with the assignment, or when the session fails
 	cancel  context.CancelFunc
 	claims  map[tp]*claim
-	refused error   // why the assignment cannot be worked on
-	parts   []int32 // claimed partitions, ascending
-	tables  []*table
-	locals  []local
-	batch   *storeBatch
+	refused error    // why the assignment cannot be worked on
+	parts   []int32  // claimed partitions, ascending
+	tables  []*table // of parts, in their order; empty without a group table
+	locals  []local  // likewise
+
+	undelivered []delivery // scratch of poll
 
 	messages messages
 	records  int          // delivered in the open transaction
@@ -55,6 +56,9 @@ type claim struct {
 	initial int64
 	ch      chan *sarama.ConsumerMessage
 }
+
+// room says that a record can be sent without waiting: the session alone sends.
+func (c *claim) room() bool { return len(c.ch) < cap(c.ch) }
 
 func (c *claim) Topic() string                            { return c.topic }
 func (c *claim) Partition() int32                         { return c.part }
@@ -174,7 +178,6 @@ func (s *session) verify() error {
 // activate switches the tables from replay to transactions and opens the local states.
 func (s *session) activate() error {
 	e := s.e
-	s.batch = e.store.batch()
 	byPart := e.tablesOf(s.parts)
 	if len(byPart) > 0 {
 		ps, err := topics{e}.Partitions(e.table)

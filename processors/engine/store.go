@@ -24,6 +24,8 @@ type Store struct {
 	rowLimit   int64
 	cachedRows atomic.Int64 // bytes in the tables' row caches
 
+	batches sync.Pool // of *storeBatch
+
 	mu   sync.Mutex
 	ids  map[string]uint16 // space name → id, kept in the local store
 	open map[string]bool   // "name/partition" in use
@@ -183,7 +185,21 @@ type storeBatch struct {
 	key []byte // scratch
 }
 
-func (s *Store) batch() *storeBatch { return &storeBatch{Batch: s.ls.NewBatch()} }
+// batch returns an empty batch. Whoever applies many gives it back with reuse: growing
+// one to a transaction's size costs copies.
+func (s *Store) batch() *storeBatch {
+	if b, ok := s.batches.Get().(*storeBatch); ok {
+		return b
+	}
+	return &storeBatch{Batch: s.ls.NewBatch()}
+}
+
+// reuse takes back a batch that was applied.
+func (s *Store) reuse(b *storeBatch) {
+	if b.Empty() {
+		s.batches.Put(b)
+	}
+}
 
 func set[K string | []byte](b *storeBatch, p *space, kind byte, key K, value []byte) {
 	b.key = fullKey(b.key[:0], p, kind, key)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -14,6 +15,8 @@ const (
 	// A poll that brings fewer records is followed by a rest.
 	restBelow        = 500
 	restsPerInterval = 4
+	// parallelBytes of table values are worth a goroutine per partition when they go down.
+	parallelBytes = 256 << 10
 	// txnBytes of table values end the gathering of a transaction.
 	txnBytes = 16 << 20
 )
@@ -120,6 +123,7 @@ func (s *session) dirtyBytes() (n int) {
 // poll delivers one poll's records to goka.
 func (s *session) poll(ctx context.Context) error {
 	fs := s.gts.PollRecords(ctx, s.pollMax)
+	s.undelivered = s.undelivered[:0]
 	for _, f := range fs {
 		for ti := range f.Topics {
 			t := &f.Topics[ti]
@@ -128,37 +132,59 @@ func (s *session) poll(ctx context.Context) error {
 				if err := p.Err; err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 					return fmt.Errorf("fetching %s/%d: %w", t.Topic, p.Partition, err)
 				}
-				if s.ctx.Err() != nil {
-					return nil
+				if len(p.Records) == 0 {
+					continue
 				}
-				if err := s.deliver(tp{t.Topic, p.Partition}, p.Records); err != nil {
-					return err
+				c := s.claims[tp{t.Topic, p.Partition}]
+				if c == nil {
+					return fmt.Errorf("received records of %s/%d, which is not claimed", t.Topic, p.Partition)
 				}
+				s.undelivered = append(s.undelivered, delivery{c, p.Records})
 			}
 		}
 	}
-	return nil
+	return s.deliver(s.undelivered)
 }
 
-func (s *session) deliver(at tp, recs []*kgo.Record) error {
-	if len(recs) == 0 {
-		return nil
+// delivery is what one poll brought of one partition.
+type delivery struct {
+	claim   *claim
+	records []*kgo.Record
+}
+
+// turn is how many records of a partition are handed out before the next one's.
+const turn = 64
+
+// deliver hands the partitions' records out in turns. A poll brings long runs of one
+// partition: one after the other they would keep one callback busy and the other
+// partitions' waiting.
+func (s *session) deliver(all []delivery) error {
+	for i := range all {
+		s.records += len(all[i].records)
+		s.pending.Add(int64(len(all[i].records)))
 	}
-	c := s.claims[at]
-	if c == nil {
-		return fmt.Errorf("received records of %s/%d, which is not claimed", at.topic, at.part)
-	}
-	s.records += len(recs)
-	s.pending.Add(int64(len(recs)))
-	for _, rec := range recs {
-		m := s.messages.of(rec)
-		select { // much cheaper than the one below
-		case c.ch <- m:
-			continue
-		default:
+	for len(all) > 0 {
+		moved, left := false, all[:0]
+		for _, d := range all {
+			n := 0
+			for n < min(turn, len(d.records)) && d.claim.room() {
+				d.claim.ch <- s.messages.of(d.records[n])
+				n++
+			}
+			moved = moved || n > 0
+			if d.records = d.records[n:]; len(d.records) > 0 {
+				left = append(left, d)
+			}
 		}
-		select {
-		case c.ch <- m:
+		if all = left; moved || len(all) == 0 {
+			continue
+		}
+		select { // all channels are full
+		case all[0].claim.ch <- s.messages.of(all[0].records[0]):
+			all[0].records = all[0].records[1:]
+			if len(all[0].records) == 0 {
+				all = all[1:]
+			}
 		case <-s.ctx.Done():
 			return nil
 		case <-s.failed:
@@ -289,33 +315,55 @@ func (s *session) notCommitted() error {
 	}
 }
 
-// commitLocally puts all that the transaction changed into the store as one batch.
-// If the process dies before or in it, recovery replays the same from the changelog.
+// commitLocally puts what the transaction changed into the store, each partition as
+// one batch: partitions do not depend on each other, and their batches are work for
+// all cores while no callback runs. If the process dies before or in it, recovery
+// replays the rest from the changelog.
 func (s *session) commitLocally() error {
-	e := s.e
-	b := s.batch
-	for _, t := range s.tables {
-		keys, _ := t.dirty()
-		if keys == 0 {
-			continue
+	if s.tabled < parallelBytes {
+		for i := range s.parts {
+			if err := s.commitPartition(i); err != nil {
+				return err
+			}
 		}
-		off := s.out.offsets.get(e.table, t.part)
-		if off < 0 {
-			return fmt.Errorf("the broker took %d records of %s/%d and did not say at which offset", keys, e.table, t.part)
-		}
-		t.addTo(b, off)
+		return nil
 	}
-	for _, l := range s.locals {
-		lb := localBatch{b: b, sp: l.sp, produced: func(topic string) int64 { return s.out.offsets.get(topic, l.part) }}
-		if err := e.cfg.Local.Commit(l.part, lb); err != nil {
-			return fmt.Errorf("local state of partition %d: %w", l.part, err)
+	errs := make([]error, len(s.parts))
+	var wg sync.WaitGroup
+	for i := range s.parts {
+		wg.Go(func() { errs[i] = s.commitPartition(i) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// commitPartition puts down what the transaction changed in the i-th of our partitions.
+func (s *session) commitPartition(i int) error {
+	e, part := s.e, s.parts[i]
+	b := e.store.batch()
+	defer e.store.reuse(b)
+	if len(s.tables) > 0 {
+		t := s.tables[i]
+		if keys, _ := t.dirty(); keys > 0 {
+			off := s.out.offsets.get(e.table, part)
+			if off < 0 {
+				return fmt.Errorf("the broker took %d records of %s/%d and did not say at which offset", keys, e.table, part)
+			}
+			t.addTo(b, off)
+		}
+	}
+	if len(s.locals) > 0 {
+		l := s.locals[i]
+		lb := localBatch{b: b, sp: l.sp, produced: func(topic string) int64 { return s.out.offsets.get(topic, part) }}
+		if err := e.cfg.Local.Commit(part, lb); err != nil {
+			return fmt.Errorf("local state of partition %d: %w", part, err)
 		}
 	}
 	if err := e.store.apply(b); err != nil {
 		return err
 	}
-	for _, t := range s.tables {
-		t.committed()
+	if len(s.tables) > 0 {
+		s.tables[i].committed()
 	}
 	return nil
 }
