@@ -1,208 +1,239 @@
 #!/usr/bin/env bash
-# kafka.sh runs one real Kafka broker (KRaft, one node) on free loopback ports.
+# kafka.sh runs real Kafka brokers (KRaft) on loopback: one, or three that replicate.
 #
-#   kafka.sh install       make sure Java and the Kafka jars are there
-#   kafka.sh run DIR       run in the foreground until stdin closes or a signal comes;
-#                          a parent that dies for any reason takes the broker with it
-#   kafka.sh start DIR     run in the background, print the address when it is ready
-#   kafka.sh stop DIR      stop what start began
+#   kafka.sh install             make sure Java and the Kafka jars are there
+#   kafka.sh run DIR             run in the foreground until stdin closes or a signal comes;
+#                                a parent that dies for any reason takes the brokers with it
+#   kafka.sh start DIR           run in the background, print the address when it is ready
+#   kafka.sh stop DIR            stop what start began
+# and while it runs, for one broker N (from 1) of it:
+#   kafka.sh kill-node DIR N     kill -9
+#   kafka.sh stop-node DIR N     stop cleanly
+#   kafka.sh start-node DIR N    start again, on its own data and port; returns when it listens
 #
-# DIR receives data/, kafka.out (its log), server.properties and, once the broker
-# is ready, the file "address" (host:port). data/ is emptied by every run and start.
+# DIR receives "address" once the brokers are ready (host:port, comma-separated if several), kafka-N.out (their logs),
+# node-N/ (configuration, data and process id of each) and "links". run and start empty it of what was there.
 #
-# NEXUS_CACHE   where jars are kept (default $HOME/.cache/nexus, else /tmp/nexus-cache-UID)
-# KAFKA_OPTS    further JVM options
-set -euo pipefail
+# KAFKA_BROKERS  1 (default) or 3; each is broker and controller
+# KAFKA_LINKS    how many further listeners each broker has (default 0) whose advertised address is not its own: a test
+#                puts a proxy there, and clients that connect through it stay behind it. "links" then has a line for each:
+#                broker, address of the proxy (nobody listens there yet), address of the listener behind it
+# KAFKA_OPTS     further JVM options
+# NEXUS_PORT     the first broker's port, the others' follow, controllers are 10 higher; default: free ones
+# NEXUS_CACHE    see lib.sh
+# shellcheck disable=SC2030,SC2031 # make_archive sets variables for itself alone
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source "${BASH_SOURCE[0]%/*}/lib.sh"
+HERE=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 
 VERSION=4.1.1
 SCALA=2.13
-READY_SECONDS=90
-
-say() { echo "kafka.sh: $*" >&2; }
-die() { say "$*"; exit 1; }
-
-if [ -n "${NEXUS_CACHE:-}" ]; then CACHE=$NEXUS_CACHE
-elif [ -n "${HOME:-}" ] && mkdir -p "$HOME/.cache/nexus" 2>/dev/null; then CACHE=$HOME/.cache/nexus
-else CACHE=/tmp/nexus-cache-$(id -u); fi
+READY_SECONDS=180 # an idle machine needs 5; three at once on a machine at work needed 70
 LIBS=$CACHE/kafka_$SCALA-$VERSION
+BROKERS=${KAFKA_BROKERS:-1}
+case $BROKERS in 1 | 3) ;; *) die "KAFKA_BROKERS is $BROKERS: 1 or 3" ;; esac
 
-java_major() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1; }
-have_java() { command -v java >/dev/null && [ "$(java_major)" -ge 17 ] 2>/dev/null; }
-
-apt_install() {
-	local sudo=""
-	[ "$(id -u)" = 0 ] || sudo="sudo -n"
-	command -v apt-get >/dev/null || die "needs $*, and there is no apt-get to install it with: install it by hand"
-	say "installing $*"
-	{ $sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -q --no-install-recommends "$@"; } >&2 ||
-		die "could not install $* with apt-get (root or passwordless sudo is needed)"
-}
-
-ensure_java() {
-	have_java && return
-	apt_install openjdk-17-jre-headless
-	have_java || die "needs Java 17 or newer; java says: $(java -version 2>&1 | head -n 1)"
-}
-
-# install fetches the broker's jars once; several processes may call it at a time.
 install() {
-	ensure_java
-	[ -e "$LIBS/complete" ] && return
-	mkdir -p "$CACHE"
-	exec 9>"$CACHE/kafka.lock"
-	flock 9
-	if [ ! -e "$LIBS/complete" ]; then
-		command -v mvn >/dev/null || apt_install maven
-		say "downloading org.apache.kafka:kafka_$SCALA:$VERSION"
-		local work=$CACHE/kafka-install.$$
-		rm -rf "$work" "$LIBS"
-		mkdir -p "$work"
-		cat >"$work/pom.xml" <<POM
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>local</groupId><artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging>
-  <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_$SCALA</artifactId><version>$VERSION</version></dependency>
-    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
-  </dependencies>
-</project>
-POM
-		mvn -q -B -f "$work/pom.xml" "-Dmaven.repo.local=$CACHE/m2" \
-			org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
-			-DincludeScope=runtime "-DoutputDirectory=$work/libs" >&2 ||
-			die "maven could not download Kafka $VERSION (is the network reachable?)"
-		touch "$work/libs/complete"
-		mv "$work/libs" "$LIBS"
-		rm -rf "$work"
-	fi
-	exec 9>&-
+	JAVA=$(java17)
+	maven_libs "kafka_$SCALA-$VERSION" "org.apache.kafka:kafka_$SCALA:$VERSION" org.slf4j:slf4j-simple:1.7.36
+	archive_classes
 }
 
-# free_port prints a port below the ephemeral range that nobody listens on.
-free_port() {
-	local p
-	for _ in $(seq 100); do
-		p=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
-		(exec 3<>"/dev/tcp/127.0.0.1/$p") 2>/dev/null || { echo "$p"; return; }
-	done
-	die "no free port between 20000 and 32000"
+SHARE=SharedArchiveFile
+
+# archive_classes lets a broker of this Java run once and keep an archive of the classes that it loaded: with it every
+# later one starts with about half the CPU time.
+archive_classes() {
+	CLASSES=$LIBS-classes-$("$JAVA" -version 2>&1 | sed -n 's/.*version "\([^"]*\).*/\1/p')
+	[ -e "$CLASSES" ] || make_archive 9>"$CACHE/kafka-classes.lock" ||
+		say "could not archive the classes of Kafka, see $CLASSES.new: going on without"
 }
 
-configure() {
-	local dir=$1 port=$2 controller=$3
-	cat >"$dir/server.properties" <<CONF
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:$controller
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-log.dirs=$dir/data
-auto.create.topics.enable=false
-# One node: every internal topic has one replica.
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-offsets.topic.num.partitions=4
-transaction.state.log.num.partitions=4
-# Groups of one member start at once.
-group.initial.rebalance.delay.ms=0
-# A starved machine must not make the controller think that its only broker is dead.
-broker.session.timeout.ms=120000
-# Short sessions and transactions, so that tests of dead and sleeping processes are short.
-group.min.session.timeout.ms=1000
-transaction.abort.timed.out.transaction.cleanup.interval.ms=500
-# A transaction that begins before the markers of the last one are written waits on the
-# broker's side: 20 ms by default, which is most of a short commit interval.
-add.partitions.to.txn.retry.backoff.ms=2
-CONF
+make_archive() (
+	flock 9 || exit 1
+	[ ! -e "$CLASSES" ] || exit 0
+	say "archiving the classes of Kafka $VERSION"
+	final=$CLASSES CLASSES=$CLASSES.new SHARE=ArchiveClassesAtExit BROKERS=1 KAFKA_LINKS=0 NEXUS_PORT=""
+	rm -rf "$CLASSES"
+	mkdir -p "$CLASSES"
+	launch "$CLASSES" || exit 1
+	pid=$(recall "$CLASSES/node-1/pid") || exit 1
+	kill "$pid"
+	for _ in $(seq 1000); do [ -n "$(birth "$pid")" ] || break; sleep 0.2; done # it writes the archive as it ends
+	[ -e "$CLASSES/broker.jsa" ] || exit 1
+	rm -rf "$CLASSES/node-1"
+	mv "$CLASSES" "$final"
+)
+
+PICKED=" "
+
+# pick leaves in $PORT a free port that it has not picked before.
+pick() {
+	while PORT=$(free_port) || exit 1; [[ $PICKED = *" $PORT "* ]]; do :; done
+	PICKED+="$PORT "
 }
 
-# java_args fills ARGS; the caller runs java itself, so that $! is its pid.
-java_args() {
-	# shellcheck disable=SC2206
-	ARGS=(-Xms64m -Xmx384m -XX:+UseSerialGC ${KAFKA_OPTS:-} -Dorg.slf4j.simpleLogger.defaultLogLevel=warn
-		-Dorg.slf4j.simpleLogger.showDateTime=true "-Dkafka.logs.dir=$1" -cp "$LIBS/*")
-}
-
-# launch starts the JVM in the background and leaves its pid in $PID; it answers
-# false if the process ended before it was ready, for instance because somebody
-# took the port meanwhile.
-launch() {
-	local dir=$1 port controller
-	port=$(free_port) controller=$(free_port)
-	[ "$port" != "$controller" ] || controller=$((controller + 1))
-	rm -rf "$dir/data" "$dir/address"
-	configure "$dir" "$port" "$controller"
-	java_args "$dir"
-	java "${ARGS[@]}" kafka.tools.StorageTool format -t 4L6g3nShT-eMCtK--X86sw -c "$dir/server.properties" >"$dir/kafka.out" 2>&1 ||
-		die "formatting the data folder failed, see $dir/kafka.out"
-	java "${ARGS[@]}" kafka.Kafka "$dir/server.properties" >>"$dir/kafka.out" 2>&1 </dev/null 9>&- &
-	PID=$!
-	local until=$((SECONDS + READY_SECONDS))
-	while [ $SECONDS -lt $until ]; do
-		kill -0 "$PID" 2>/dev/null || return 1
-		if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-			echo "127.0.0.1:$port" >"$dir/address.new"
-			mv "$dir/address.new" "$dir/address"
-			return 0
+# pick_ports fills PORTS and CONTROLLERS, by broker.
+pick_ports() {
+	local n
+	for n in $(seq "$BROKERS"); do
+		if [ -n "${NEXUS_PORT:-}" ]; then
+			PORTS[n]=$(unused $((NEXUS_PORT + n - 1))) || exit 1
+			CONTROLLERS[n]=$(unused $((NEXUS_PORT + n + 9))) || exit 1
+			continue
 		fi
+		pick && PORTS[n]=$PORT
+		pick && CONTROLLERS[n]=$PORT
+	done
+}
+
+# configure writes the properties of broker n, and its lines of "links".
+configure() {
+	local dir=$1 n=$2 node=$1/node-$2 voters="" i proxy
+	for i in $(seq "$BROKERS"); do voters+="${voters:+,}$i@127.0.0.1:${CONTROLLERS[i]}"; done
+	local listeners="PLAINTEXT://127.0.0.1:${PORTS[n]}" advertised="PLAINTEXT://127.0.0.1:${PORTS[n]}" protocols=PLAINTEXT:PLAINTEXT
+	for i in $(seq "${KAFKA_LINKS:-0}"); do
+		pick && proxy=$PORT
+		pick
+		listeners+=",LINK$i://127.0.0.1:$PORT" advertised+=",LINK$i://127.0.0.1:$proxy" protocols+=",LINK$i:PLAINTEXT"
+		echo "$n 127.0.0.1:$proxy 127.0.0.1:$PORT" >>"$dir/links"
+	done
+	mkdir -p "$node"
+	{
+		cat "$HERE/kafka.properties"
+		[ "$BROKERS" = 1 ] || cat "$HERE/kafka-$BROKERS.properties"
+		cat <<-CONF
+
+			# Where this broker is.
+			process.roles=broker,controller
+			node.id=$n
+			controller.quorum.voters=$voters
+			listeners=$listeners,CONTROLLER://127.0.0.1:${CONTROLLERS[n]}
+			advertised.listeners=$advertised
+			listener.security.protocol.map=$protocols,CONTROLLER:PLAINTEXT
+			controller.listener.names=CONTROLLER
+			inter.broker.listener.name=PLAINTEXT
+			log.dirs=$node/data
+		CONF
+		# 3 by default for every listener.
+		for i in $(seq "${KAFKA_LINKS:-0}"); do echo "listener.name.link$i.num.network.threads=1"; done
+	} >"$node/server.properties"
+}
+
+# kafka NAME CLASS… runs a program of Kafka's jars in place of this (sub)shell, with the archive of that name; options of
+# Java may come before the class.
+kafka() {
+	local archive=$CLASSES/$1.jsa
+	shift
+	# shellcheck disable=SC2086 # KAFKA_OPTS is several words
+	exec "$JAVA" "-XX:$SHARE=$archive" -XX:+UseSerialGC ${KAFKA_OPTS:-} -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
+		-Dorg.slf4j.simpleLogger.showDateTime=true -cp "$LIBS/*" "$@"
+}
+
+format() {
+	kafka format -XX:TieredStopAtLevel=1 kafka.tools.StorageTool format -t 4L6g3nShT-eMCtK--X86sw -c "$1/node-$2/server.properties" \
+		>"$1/kafka-$2.out" 2>&1 </dev/null
+}
+
+# launch_node starts broker n in the background and notes its process. Settings that follow (name=value) win.
+launch_node() {
+	local dir=$1 n=$2 set overrides=()
+	shift 2
+	for set; do overrides+=(--override "$set"); done
+	local heap=384m
+	[ "$BROKERS" = 1 ] || heap=256m # three share the machine with what is tested
+	kafka broker -Xms64m "-Xmx$heap" "-Dkafka.logs.dir=$dir/node-$n" kafka.Kafka "$dir/node-$n/server.properties" "${overrides[@]}" \
+		>>"$dir/kafka-$n.out" 2>&1 </dev/null &
+	remember "$dir/node-$n/pid" $!
+}
+
+# await_node waits until broker n listens; false if it ended, for instance because somebody took the port meanwhile.
+await_node() {
+	local until=$((SECONDS + READY_SECONDS)) port
+	port=$(sed -n 's#^listeners=PLAINTEXT://127.0.0.1:\([0-9]*\).*#\1#p' "$1/node-$2/server.properties")
+	while [ $SECONDS -lt $until ]; do
+		recall "$1/node-$2/pid" >/dev/null || return 1
+		! listens "$port" || return 0
 		sleep 0.1
 	done
-	kill -9 "$PID" 2>/dev/null || true
 	return 1
 }
 
-launch_retrying() {
-	local dir=$1
-	mkdir -p "$dir"
-	for _ in 1 2 3; do launch "$dir" && return; done
-	tail -n 20 "$dir/kafka.out" >&2 2>/dev/null || true
-	die "Kafka $VERSION does not start, see $dir/kafka.out"
-}
-
-run() {
-	local dir=$1
-	install
-	launch_retrying "$dir"
-	trap 'kill "$PID" 2>/dev/null; for _ in $(seq 100); do kill -0 "$PID" 2>/dev/null || exit 0; sleep 0.1; done; kill -9 "$PID" 2>/dev/null; exit 0' EXIT INT TERM
-	# Whoever started us holds the other end of stdin; its end of file is its death.
-	cat >/dev/null
-}
-
-start() {
-	local dir=$1
-	install
-	launch_retrying "$dir"
-	echo "$PID" >"$dir/pid"
-	disown "$PID"
-	cat "$dir/address"
-}
-
-stop() {
-	local dir=$1 pid
-	[ -e "$dir/pid" ] || return 0
-	pid=$(cat "$dir/pid")
-	kill "$pid" 2>/dev/null || true
-	for _ in $(seq 150); do
-		kill -0 "$pid" 2>/dev/null || break
-		sleep 0.1
+launch() {
+	local dir=$1 n formats=()
+	rm -rf "$dir"/node-* "$dir/links"
+	pick_ports
+	ADDRESS=""
+	for n in $(seq "$BROKERS"); do
+		configure "$dir" "$n"
+		ADDRESS+="${ADDRESS:+,}127.0.0.1:${PORTS[n]}"
+		format "$dir" "$n" &
+		formats[n]=$!
 	done
-	kill -9 "$pid" 2>/dev/null || true
-	rm -f "$dir/pid" "$dir/address"
+	for n in $(seq "$BROKERS"); do
+		wait "${formats[n]}" || die "formatting the data folder failed, see $dir/kafka-$n.out"
+	done
+	for n in $(seq "$BROKERS"); do launch_node "$dir" "$n"; done
+	for n in $(seq "$BROKERS"); do
+		await_node "$dir" "$n" || { end_nodes "$dir"; return 1; }
+	done
 }
 
-command=${1:-}
-case $command in
-install) install ;;
-run | start | stop)
-	[ -n "${2:-}" ] || die "usage: kafka.sh $command DIR"
-	mkdir -p "$2"
-	$command "$(cd "$2" && pwd)"
+# end_nodes ends all brokers together: one alone could not hand over its partitions, and would wait in vain.
+end_nodes() {
+	local node pid enders=()
+	for node in "$1"/node-*; do
+		pid=$(recall "$node/pid") || continue
+		end "$pid" &
+		enders+=($!)
+	done
+	for pid in "${enders[@]}"; do wait "$pid" || true; done
+	rm -f "$1"/node-*/pid
+}
+
+running() {
+	local node
+	for node in "$1"/node-*; do ! recall "$node/pid" >/dev/null || return 0; done
+	return 1
+}
+
+# stop takes the address away first: with it start-node sees that nobody wants its broker any more.
+stop() {
+	rm -f "$1/address"
+	end_nodes "$1"
+}
+
+node_pid() { recall "$1/node-$2/pid" || die "broker $2 of $1 does not run"; }
+
+kill-node() {
+	local pid
+	pid=$(node_pid "$1" "$2")
+	kill -9 "$pid"
+	while [ -n "$(birth "$pid")" ]; do sleep 0.02; done
+}
+
+stop-node() {
+	local pid
+	pid=$(node_pid "$1" "$2")
+	end "$pid"
+}
+
+start-node() {
+	[ -e "$1/address" ] || die "no brokers run in $1: use start"
+	! recall "$1/node-$2/pid" >/dev/null || die "broker $2 of $1 runs already"
+	install
+	# The controller takes nobody in under a name until the last one of that name has been silent for the session timeout.
+	# The long one that a single broker has would hold up its own return.
+	launch_node "$1" "$2" broker.session.timeout.ms=6000
+	[ -e "$1/address" ] || { end_nodes "$1"; die "the brokers of $1 were stopped meanwhile"; }
+	await_node "$1" "$2" || { tail -n 20 "$1/kafka-$2.out" >&2; die "broker $2 does not start, see $1/kafka-$2.out"; }
+}
+
+case ${1:-} in
+kill-node | stop-node | start-node)
+	[ -f "${2:-}/node-${3:-}/server.properties" ] || die "usage: kafka.sh $1 DIR N, where DIR has a broker N"
+	BROKERS=$(find "$2" -maxdepth 1 -name 'node-*' | wc -l)
+	"$1" "$(cd "$2" && pwd)" "$3"
 	;;
-*) die "usage: kafka.sh install | run DIR | start DIR | stop DIR" ;;
+*) serve "$@" ;;
 esac

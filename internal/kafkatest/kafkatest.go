@@ -1,6 +1,8 @@
 // Package kafkatest gives tests brokers that run: kfake in the test's own process,
 // and one real Kafka per test binary, started by deploy/local/kafka.sh. Both forgive
-// different things, so what talks to a broker is tested on both.
+// different things, so what talks to a broker is tested on both. What is tested
+// under faults has a Kafka whose brokers can be killed (Three, Dedicated), and ways
+// to a Kafka that can be made slow or cut (Broker.Link).
 //
 // A broker that cannot be started fails the test with a sentence; nothing is skipped.
 package kafkatest
@@ -9,9 +11,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -25,13 +24,15 @@ import (
 
 // Broker is a running broker.
 type Broker struct {
-	Name  string // "kfake" or "kafka"
+	Name  string // "kfake", "kafka" or "kafka-3"
 	Addrs []string
 	// Prefix begins the names of this test's topics, groups and transactional ids: the
 	// real Kafka is shared by all tests of a binary.
 	Prefix string
 	// Fake is the kfake cluster; nil for Kafka.
 	Fake *kfake.Cluster
+
+	server *brokers // nil for kfake, and for a Kafka that somebody else started
 }
 
 // Env names an address of a running Kafka (host:port) to use instead of starting one.
@@ -60,82 +61,11 @@ func Kfake(t testing.TB, opts ...kfake.Opt) *Broker {
 // It ends with the test binary, however that ends.
 func Kafka(t testing.TB) *Broker {
 	t.Helper()
-	addr, err := shared()
-	if err != nil {
-		t.Fatalf("the tests need a real Kafka and could not start one: %v", err)
-	}
-	return &Broker{Name: "kafka", Addrs: []string{addr}, Prefix: prefix(t)}
-}
-
-// OwnKafka starts a real Kafka for this test alone, for what needs topics of fixed
-// names. It ends with the test.
-func OwnKafka(t testing.TB) *Broker {
-	t.Helper()
-	addr, stop, err := launch()
-	if err != nil {
-		t.Fatalf("the test needs a real Kafka of its own and could not start one: %v", err)
-	}
-	t.Cleanup(stop)
-	return &Broker{Name: "kafka", Addrs: []string{addr}, Prefix: prefix(t)}
-}
-
-// shared starts Kafka once. The write end of the script's stdin stays open in this
-// process: its closing, at our exit or death, ends the broker.
-var shared = sync.OnceValues(func() (string, error) {
 	if addr := os.Getenv(Env); addr != "" {
-		return addr, nil
+		return &Broker{Name: "kafka", Addrs: strings.Split(addr, ","), Prefix: prefix(t)}
 	}
-	addr, stop, err := launch()
-	keep = stop
-	return addr, err
-})
-
-// launch runs the script until stop is called or this process is gone.
-func launch() (addr string, stop func(), err error) {
-	_, self, _, _ := runtime.Caller(0)
-	script := filepath.Join(filepath.Dir(self), "..", "..", "deploy", "local", "kafka.sh")
-	dir, err := os.MkdirTemp("", "nexus-kafka-")
-	if err != nil {
-		return "", nil, err
-	}
-	logFile := filepath.Join(dir, "script.log")
-	out, err := os.Create(logFile)
-	if err != nil {
-		return "", nil, err
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return "", nil, err
-	}
-	cmd := exec.Command("bash", script, "run", dir) //nolint:gosec // the module's own script, which lives as long as the test program
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = r, out, out
-	if err := cmd.Start(); err != nil {
-		return "", nil, fmt.Errorf("starting %s: %w", script, err)
-	}
-	_ = r.Close()
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	deadline := time.After(6 * time.Minute) // the first start may install Java and download Kafka
-	for {
-		if addr, err := os.ReadFile(filepath.Join(dir, "address")); err == nil {
-			return strings.TrimSpace(string(addr)), func() {
-				_ = w.Close()
-				<-ended
-			}, nil
-		}
-		select {
-		case err := <-ended:
-			text, _ := os.ReadFile(logFile)
-			return "", nil, fmt.Errorf("%s ended (%w):\n%s", script, err, text)
-		case <-deadline:
-			text, _ := os.ReadFile(logFile)
-			return "", nil, fmt.Errorf("%s was not ready in time:\n%s", script, text)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+	return started(t, one)
 }
-
-var keep func() //nolint:unused // holds stdin of the script, which ends when nothing does any more
 
 var (
 	prefixMu sync.Mutex
@@ -176,13 +106,21 @@ func (b *Broker) Create(t testing.TB, topics ...Topic) {
 		for k, v := range topic.Config {
 			cfg[k] = kadm.StringPtr(v)
 		}
-		if _, err := adm.CreateTopic(ctx, int32(topic.Partitions), 1, cfg, topic.Name); err != nil {
+		if _, err := adm.CreateTopic(ctx, int32(topic.Partitions), b.replicas(), cfg, topic.Name); err != nil {
 			t.Fatalf("creating topic %s: %v", topic.Name, err)
 		}
 	}
 	for _, topic := range topics {
 		Eventually(t, 20*time.Second, "topic "+topic.Name+" has leaders", func() bool { return hasLeaders(ctx, cl, topic) })
 	}
+}
+
+// replicas is how many copies of a topic to ask for: what a real Kafka is set to.
+func (b *Broker) replicas() int16 {
+	if b.Fake != nil {
+		return 1
+	}
+	return -1
 }
 
 // hasLeaders asks the broker itself: kadm answers from a cache of up to 5 s.

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# elasticsearch.sh runs one real Elasticsearch 7.17 on a loopback port.
+#
+#   elasticsearch.sh install       make sure Java and the Elasticsearch jars are there
+#   elasticsearch.sh run DIR       run in the foreground until stdin closes or a signal comes;
+#                                  a parent that dies for any reason takes the server with it
+#   elasticsearch.sh start DIR     run in the background, print the address when it is ready
+#   elasticsearch.sh stop DIR      stop what start began
+#
+# DIR receives data/, elasticsearch.out (its log) and, once the server is ready, the file
+# "address" (host:port). data/ is emptied by every run and start.
+#
+# The server is put together from the jars of Maven Central: the engine and its HTTP
+# transport, without the modules of the distribution (no scripts, no reindexing, few
+# analyzers). For a server without authentication, on this machine alone, it needs no more.
+#
+# NEXUS_CACHE, NEXUS_PORT   see lib.sh
+# ELASTICSEARCH_KEEP=1      leave data/ as the last run left it, as a restart does
+# ELASTICSEARCH_OPTS        further JVM options
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+VERSION=7.17.28
+LIBS=elasticsearch-$VERSION
+COMPILER=ecj-3.33.0 # a Java compiler that needs no JDK
+READY_SECONDS=120
+
+install() {
+	JAVA=$(java17) || exit 1
+	maven_libs "$LIBS" "org.elasticsearch:elasticsearch:$VERSION" \
+		"org.elasticsearch.plugin:transport-netty4-client:$VERSION" org.apache.logging.log4j:log4j-core:2.17.1
+	maven_libs "$COMPILER" "org.eclipse.jdt:ecj:${COMPILER#ecj-}"
+}
+
+# node writes and compiles the program that starts the node, into DIR.
+node() {
+	cat >"$1/LocalNode.java" <<'JAVA'
+import java.util.List;
+import java.util.Map;
+import org.elasticsearch.common.settings.Settings;
+import org.elasticsearch.node.InternalSettingsPreparer;
+import org.elasticsearch.node.Node;
+import org.elasticsearch.transport.Netty4Plugin;
+
+public class LocalNode extends Node {
+    LocalNode(Settings settings) {
+        super(InternalSettingsPreparer.prepareEnvironment(settings, Map.of(), null, () -> "local"), List.of(Netty4Plugin.class), false);
+    }
+
+    public static void main(String[] args) throws Exception {
+        Settings.Builder settings = Settings.builder();
+        for (String arg : args) {
+            String[] pair = arg.split("=", 2);
+            settings.put(pair[0], pair[1]);
+        }
+        LocalNode node = new LocalNode(settings.build());
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            try {
+                node.close();
+            } catch (Exception e) {
+                e.printStackTrace();
+            }
+        }));
+        node.start();
+        Thread.currentThread().join();
+    }
+}
+JAVA
+	local jars=("$CACHE/$LIBS"/*.jar)
+	"$JAVA" -cp "$CACHE/$COMPILER/*" org.eclipse.jdt.internal.compiler.batch.Main -17 -nowarn -d "$1" \
+		-cp "$(IFS=: && echo "${jars[*]}")" "$1/LocalNode.java"
+}
+
+launch() {
+	local dir=$1 port transport
+	port=$(client_port) || exit 1
+	transport=$(free_port) || exit 1
+	[ "$port" != "$transport" ] || transport=$((transport + 1))
+	[ -n "${ELASTICSEARCH_KEEP:-}" ] || rm -rf "$dir/data"
+	node "$dir" >"$dir/elasticsearch.out" 2>&1 || die "the program that starts the node does not compile, see $dir/elasticsearch.out"
+	# shellcheck disable=SC2086
+	"$JAVA" -Xms256m -Xmx512m -XX:+UseSerialGC ${ELASTICSEARCH_OPTS:-} -Dlog4j2.level=WARN -Dlog4j2.disable.jmx=true \
+		-cp "$dir:$CACHE/$LIBS/*" LocalNode \
+		cluster.name=nexus-local node.name=local "path.home=$dir" "path.data=$dir/data" \
+		transport.type=netty4 transport.host=127.0.0.1 "transport.port=$transport" \
+		http.type=netty4 http.host=127.0.0.1 "http.port=$port" \
+		discovery.type=single-node cluster.routing.allocation.disk.threshold_enabled=false \
+		>>"$dir/elasticsearch.out" 2>&1 </dev/null 9>&- &
+	PID=$!
+	ADDRESS=127.0.0.1:$port
+	local until=$((SECONDS + READY_SECONDS))
+	while [ $SECONDS -lt $until ]; do
+		kill -0 "$PID" 2>/dev/null || return 1
+		! ready "$port" || return 0
+		sleep 0.1
+	done
+	kill -9 "$PID" 2>/dev/null || true
+	return 1
+}
+
+# ready says whether the node answers and has its shards.
+ready() {
+	local status
+	exec 3<>"/dev/tcp/127.0.0.1/$1" || return 1
+	printf 'GET /_cluster/health?wait_for_status=yellow&wait_for_no_initializing_shards=true&timeout=5s HTTP/1.0\r\n\r\n' >&3
+	read -r status <&3 || status=""
+	exec 3>&-
+	[[ $status = *" 200 "* ]]
+} 2>/dev/null
+
+serve "$@"
