@@ -15,8 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"github.com/twmb/franz-go/pkg/sr"
 
+	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/topology"
@@ -181,7 +181,7 @@ func (s *stack) openRegistry(ctx context.Context) error {
 }
 
 func serdeOf(registry string, t *topology.Topology) (*serde.Serde, error) {
-	cl, err := sr.NewClient(sr.URLs(registry))
+	cl, err := confluent.New(confluent.Config{URLs: []string{registry}})
 	if err != nil {
 		return nil, err
 	}

@@ -22,3 +22,20 @@ var (
 	// starts again at the first page.
 	ErrBadCursor = errors.New("bad cursor")
 )
+
+// Errors of a schema registry. They arrive wrapped, with what was wrong; test with errors.Is.
+var (
+	// ErrUnknownSchema says that the registry has no such subject, version, schema or id.
+	ErrUnknownSchema = errors.New("the registry has no such schema")
+
+	// ErrIncompatible says that the schema breaks readers at the level of its subject. The text gives the registry's
+	// reasons, where it has any.
+	ErrIncompatible = errors.New("schema is incompatible with earlier versions")
+
+	// ErrInvalidSchema says that a text is no Avro schema, or none that the registry can work with.
+	ErrInvalidSchema = errors.New("invalid schema")
+
+	// ErrRegistryUnavailable says that the registry gave no answer, or none that counts. A registration may or may not
+	// have happened: try again.
+	ErrRegistryUnavailable = errors.New("schema registry gave no answer")
+)

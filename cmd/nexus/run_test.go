@@ -30,7 +30,7 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, bus: strings.Join(kafkatest.OwnKafka(t).Addrs, ",")}
+	c := &cluster{t: t, bus: strings.Join(kafkatest.Dedicated(t).Addrs, ",")}
 	r, err := registry.Open(t.Context(), registry.Config{Listen: "127.0.0.1:0", ClientOpts: []kgo.Opt{kgo.SeedBrokers(c.bus)}})
 	if err != nil {
 		t.Fatal(err)

@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/nexusblueprint/nexus/internal/logread"
 	"github.com/nexusblueprint/nexus/internal/serde"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/topology"
 )
 
@@ -27,7 +26,7 @@ const (
 type Source struct {
 	Topology *topology.Topology
 	Framer   *serde.Serde
-	Registry *sr.Client
+	Registry ports.SchemaRegistry
 	Broker   []kgo.Opt               // read access is enough
 	Progress func(done, total int64) // offsets of the log; may be nil
 }
@@ -186,17 +185,16 @@ func (x *export) header(ctx context.Context, a topology.Aggregate) (h Header, id
 func (x *export) versions(ctx context.Context, subjects ...string) (texts []string, ids map[uint32]int, err error) {
 	ids = map[uint32]int{}
 	for _, subject := range subjects {
-		versions, err := x.Registry.Schemas(ctx, subject)
+		versions, err := x.Registry.Versions(ctx, subject)
 		if err != nil {
-			return nil, nil, fmt.Errorf("reading the versions of schema %s: %w", subject, err)
+			return nil, nil, err
 		}
-		slices.SortFunc(versions, func(a, b sr.SubjectSchema) int { return a.Version - b.Version })
 		for _, v := range versions {
-			schema, err := x.Framer.Schema(uint32(v.ID))
+			schema, err := x.Framer.Schema(v.ID)
 			if err != nil {
 				return nil, nil, err
 			}
-			ids[uint32(v.ID)] = len(texts)
+			ids[v.ID] = len(texts)
 			texts = append(texts, schema.Text())
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/topology"
 )
 
@@ -105,20 +106,17 @@ func (a *Archive) each(ctx context.Context, judge *chains, name string, f func(*
 // Events is how many there are in all files.
 func (a *Archive) Events() int64 { return a.events }
 
-// Schema is one version of a registry's subject.
-type Schema struct{ Subject, Text string }
-
 // Schemas are those of all files, versions of one subject oldest first: what a
 // registry must have before events are restored.
-func (a *Archive) Schemas() (all []Schema) {
-	seen := map[Schema]bool{}
+func (a *Archive) Schemas() (all []ports.Schema) {
+	seen := map[ports.Schema]bool{}
 	for _, f := range a.files {
 		parsed, err := f.header.parse()
 		if err != nil {
 			continue // Open has parsed it
 		}
 		for i, s := range slices.Concat(parsed.metadata, parsed.events) {
-			one := Schema{s.Name(), slices.Concat(f.header.Metadata, f.header.Events)[i]}
+			one := ports.Schema{Subject: s.Name(), Text: slices.Concat(f.header.Metadata, f.header.Events)[i]}
 			if !seen[one] {
 				seen[one] = true
 				all = append(all, one)

@@ -10,10 +10,10 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/nexusblueprint/nexus/domain"
 	"github.com/nexusblueprint/nexus/internal/serde"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/topology"
 )
@@ -23,7 +23,7 @@ import (
 // nothing of it runs yet.
 type Target struct {
 	Framer   *serde.Serde
-	Registry *sr.Client
+	Registry ports.SchemaRegistry
 	Broker   []kgo.Opt               // write access
 	Progress func(done, total int64) // events; may be nil
 }
@@ -42,13 +42,13 @@ const (
 // search stores hold comes from the events by itself. The memory of commands
 // begins anew: it is not in the events.
 func (a *Archive) Restore(ctx context.Context, to Target) error {
-	r := &restore{Target: to, archive: a, ids: map[Schema]uint32{}}
+	r := &restore{Target: to, archive: a, ids: map[ports.Schema]uint32{}}
 	for _, s := range a.Schemas() {
-		found, err := to.Registry.LookupSchema(ctx, s.Subject, sr.Schema{Schema: s.Text})
+		id, err := to.Registry.Lookup(ctx, s)
 		if err != nil {
-			return fmt.Errorf("looking up schema %s: %w", s.Subject, err)
+			return err
 		}
-		r.ids[s] = uint32(found.ID)
+		r.ids[s] = id
 	}
 	judge := newChains(a.topology)
 	for _, f := range a.files {
@@ -62,7 +62,7 @@ func (a *Archive) Restore(ctx context.Context, to Target) error {
 type restore struct {
 	Target
 	archive *Archive
-	ids     map[Schema]uint32
+	ids     map[ports.Schema]uint32
 	done    int64
 }
 
@@ -114,10 +114,10 @@ func (r *restore) idsOf(h Header) (metadata, events []uint32, err error) {
 		return nil, nil, err
 	}
 	for i, s := range parsed.metadata {
-		metadata = append(metadata, r.ids[Schema{s.Name(), h.Metadata[i]}])
+		metadata = append(metadata, r.ids[ports.Schema{Subject: s.Name(), Text: h.Metadata[i]}])
 	}
 	for i, s := range parsed.events {
-		events = append(events, r.ids[Schema{s.Name(), h.Events[i]}])
+		events = append(events, r.ids[ports.Schema{Subject: s.Name(), Text: h.Events[i]}])
 	}
 	return metadata, events, nil
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 
+	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/internal/check"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/internal/system"
@@ -20,7 +20,7 @@ func live(t *testing.T, top *topology.Topology, e system.Endpoints) *check.Repor
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	registry, err := sr.NewClient(sr.URLs(e.Registry))
+	registry, err := confluent.New(confluent.Config{URLs: []string{e.Registry}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,8 +16,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 
+	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/internal/check"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/logread"
@@ -179,7 +179,7 @@ func capture(t *testing.T, top *topology.Topology, e system.Endpoints) *world {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	registry, err := sr.NewClient(sr.URLs(e.Registry))
+	registry, err := confluent.New(confluent.Config{URLs: []string{e.Registry}})
 	if err != nil {
 		t.Fatal(err)
 	}

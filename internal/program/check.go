@@ -10,10 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 
+	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/internal/check"
 	"github.com/nexusblueprint/nexus/internal/serde"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/topology"
 )
 
@@ -74,7 +75,7 @@ func runCheck(ctx context.Context, t *topology.Topology, server string) (*check.
 type running struct {
 	endpoints check.Endpoints
 	broker    []kgo.Opt // read access
-	registry  *sr.Client
+	registry  ports.SchemaRegistry
 	framer    *serde.Serde // reads; to know the program's own ids it must be loaded
 }
 
@@ -84,9 +85,9 @@ func connect(ctx context.Context, t *topology.Topology, server string) (*running
 	if err != nil {
 		return nil, fmt.Errorf("asking %s where the broker is (is the system running? start it with nexus dev, or name it with --server): %w", server, err)
 	}
-	cl, err := sr.NewClient(sr.URLs(e.Registry))
+	cl, err := confluent.New(confluent.Config{URLs: []string{e.Registry}})
 	if err != nil {
-		return nil, fmt.Errorf("registry %s: %w", e.Registry, err)
+		return nil, err
 	}
 	return &running{
 		endpoints: e, registry: cl, framer: serde.New(cl, t.Schemas),

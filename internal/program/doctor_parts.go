@@ -7,7 +7,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/internal/system"
@@ -62,20 +61,16 @@ func (d *doctor) registry(ctx context.Context, r *running) {
 	default:
 		d.ok("registry", "%s has all %d schemas of this program", r.endpoints.Registry, len(d.topology.Subjects()))
 	}
-	var weak []string
-	for _, c := range r.registry.Compatibility(sr.WithParams(ctx, sr.DefaultToGlobal), d.topology.Subjects()...) {
-		switch {
-		case c.Err != nil:
-			d.warn("compatibility", "ask again", "the level of %s cannot be read: %v", c.Subject, c.Err)
-			return
-		case c.Level != sr.CompatBackwardTransitive && c.Level != sr.CompatFullTransitive:
-			weak = append(weak, c.Subject+" ("+c.Level.String()+")")
-		}
+	switch err := r.framer.CheckLevels(ctx); {
+	case errors.Is(err, serde.ErrNoLevel):
+		d.fail("compatibility", setLevel, "%v", err)
+	case errors.Is(err, serde.ErrWeakLevel):
+		d.warn("compatibility", setLevel, "%v", err)
+	case err != nil:
+		d.warn("compatibility", "ask again", "the levels cannot be read: %v", err)
+	default:
+		d.ok("compatibility", "every version of a schema must be able to read all earlier ones")
 	}
-	if len(weak) > 0 {
-		d.warn("compatibility", "set BACKWARD_TRANSITIVE or FULL_TRANSITIVE: the log is read for ever, so every version must stay readable",
-			"too weak for %s", strings.Join(weak, ", "))
-		return
-	}
-	d.ok("compatibility", "every version of a schema must be able to read all earlier ones")
 }
+
+const setLevel = "set BACKWARD_TRANSITIVE or FULL_TRANSITIVE: the log is read for ever, so every version must stay readable"

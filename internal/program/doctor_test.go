@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nexusblueprint/nexus/internal/datadir"
+	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/topology"
 )
@@ -117,6 +118,13 @@ func TestDoctor_finds_what_is_wrong_with(t *testing.T) {
 		changed := &avro.Entry{Name: one.Name, New: one.New, Text: strings.Replace(one.Text, "An order was placed.", "Someone ordered.", 1)}
 		other.Schemas = avro.Sets{replaced(other.Schemas[0], changed), replaced(other.Schemas[1], changed)}
 		found(t, examined(t, other, 1, "--server", world.API, "--data", empty), "registry", fails, "shop.order.OrderPlaced")
+	})
+	t.Run("a registry that checks nothing, or too little", func(t *testing.T) {
+		defer registrytest.SetLevel(t, world.Registry, "", "BACKWARD_TRANSITIVE")
+		registrytest.SetLevel(t, world.Registry, "", "NONE")
+		found(t, examined(t, testTopology(), 1, "--server", world.API, "--data", empty), "compatibility", fails, "level NONE")
+		registrytest.SetLevel(t, world.Registry, "", "BACKWARD")
+		found(t, examined(t, testTopology(), 0, "--server", world.API, "--data", empty), "compatibility", warns, "too weak")
 	})
 	t.Run("a folder of a newer release", func(t *testing.T) {
 		dir := t.TempDir()

@@ -12,12 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/nexusblueprint/nexus/internal/archive"
 	"github.com/nexusblueprint/nexus/internal/check"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/internal/system"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/topology"
 )
 
@@ -88,15 +88,15 @@ func restore(ctx context.Context, t *topology.Topology, a *archive.Archive, dir 
 	b := newBar(out, "restoring  ")
 	defer b.clear()
 	seed := &system.Seed{
-		Register: func(ctx context.Context, registry *sr.Client) error {
+		Register: func(ctx context.Context, registry ports.SchemaRegistry) error {
 			for _, s := range a.Schemas() {
-				if _, err := registry.RegisterSchema(ctx, s.Subject, sr.Schema{Schema: s.Text}, -1, -1); err != nil {
-					return fmt.Errorf("registering schema %s of the archive: %w", s.Subject, err)
+				if _, err := registry.Register(ctx, s); err != nil {
+					return fmt.Errorf("preparing the archive's schemas: %w", err)
 				}
 			}
 			return nil
 		},
-		Fill: func(ctx context.Context, broker []kgo.Opt, registry *sr.Client, framer *serde.Serde) error {
+		Fill: func(ctx context.Context, broker []kgo.Opt, registry ports.SchemaRegistry, framer *serde.Serde) error {
 			return a.Restore(ctx, archive.Target{Framer: framer, Registry: registry, Broker: broker, Progress: b.set})
 		},
 	}

@@ -9,10 +9,11 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/sr"
 
+	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/policies"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/topology"
 )
 
@@ -63,23 +64,41 @@ func (b *baseline) each(ctx context.Context, d topology.Description, f func(s to
 }
 
 func eachRegistered(ctx context.Context, url string, d topology.Description, f func(s topology.SchemaDescription, where, older string) error) error {
-	cl, err := sr.NewClient(sr.URLs(url))
+	registry, err := confluent.New(confluent.Config{URLs: []string{url}})
 	if err != nil {
-		return fmt.Errorf("registry %s: %w", url, err)
+		return err
 	}
 	for _, s := range d.Schemas {
-		versions, err := cl.Schemas(ctx, s.Subject)
-		var answer *sr.ResponseError
-		if errors.As(err, &answer) && answer.StatusCode == 404 {
+		versions, err := registry.Versions(ctx, s.Subject)
+		if errors.Is(err, ports.ErrUnknownSchema) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("registry %s: reading %s: %w", url, s.Subject, err)
+			return err
 		}
 		for _, v := range versions {
-			if err := f(s, fmt.Sprintf("version %d in the registry", v.Version), v.Schema.Schema); err != nil {
+			if err := f(s, fmt.Sprintf("version %d in the registry", v.Number), v.Text); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// eachRefused calls f with every schema that the registry would not take, though we see no break: its level may be
+// stricter than our rule, or its judge another.
+func eachRefused(ctx context.Context, url string, d topology.Description, f func(s topology.SchemaDescription, reason error)) error {
+	registry, err := confluent.New(confluent.Config{URLs: []string{url}})
+	if err != nil {
+		return err
+	}
+	for _, s := range d.Schemas {
+		err := registry.Check(ctx, ports.Schema{Subject: s.Subject, Text: s.Schema})
+		switch {
+		case errors.Is(err, ports.ErrIncompatible), errors.Is(err, ports.ErrInvalidSchema):
+			f(s, err)
+		case err != nil:
+			return err
 		}
 	}
 	return nil
@@ -89,18 +108,30 @@ func schemasCheckCommand(t *topology.Topology) *cobra.Command {
 	var b baseline
 	c := &cobra.Command{
 		Use: "check", Short: "Fail if a schema breaks with one that was released or registered", Args: cobra.NoArgs,
+		Long: "check compares every schema with all its earlier versions: those of the releases, or those of a registry. Of a\n" +
+			"registry it also asks whether it would take the schema.",
 		Example: "  nexus schemas check\n  nexus schemas check --registry http://registry:8081",
 		RunE: func(c *cobra.Command, _ []string) error {
 			compared, broken := 0, 0
+			seen := map[string]bool{}
 			err := b.each(c.Context(), t.Describe(), func(s topology.SchemaDescription, where, older string) error {
 				compared++
 				reasons, err := policies.Breaks(s.Schema, older)
 				for _, reason := range reasons {
 					broken++
+					seen[s.Subject] = true
 					fmt.Fprintf(c.OutOrStdout(), "%s breaks with %s: %s\n", s.Subject, where, reason)
 				}
 				return err
 			})
+			if err == nil && b.registry != "" {
+				err = eachRefused(c.Context(), b.registry, t.Describe(), func(s topology.SchemaDescription, reason error) {
+					if !seen[s.Subject] {
+						broken++
+						fmt.Fprintf(c.OutOrStdout(), "%s would be refused by the registry: %v\n", s.Subject, reason)
+					}
+				})
+			}
 			if err != nil {
 				return err
 			}
@@ -165,11 +196,14 @@ func schemasRegisterCommand(t *topology.Topology) *cobra.Command {
 		Long:    "register adds what is missing and compatible; it changes no compatibility level and removes nothing.",
 		Example: "  nexus schemas register --registry http://registry:8081",
 		RunE: func(c *cobra.Command, _ []string) error {
-			cl, err := sr.NewClient(sr.URLs(registry))
+			cl, err := confluent.New(confluent.Config{URLs: []string{registry}})
 			if err != nil {
-				return fmt.Errorf("registry %s: %w", registry, err)
+				return err
 			}
 			if err := serde.New(cl, t.Schemas).Register(c.Context()); err != nil {
+				if errors.Is(err, serde.ErrRegistry) {
+					return err
+				}
 				return Violated{err}
 			}
 			fmt.Fprintf(c.OutOrStdout(), "%d schemas are registered at %s\n", len(t.Subjects()), registry)

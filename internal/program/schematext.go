@@ -3,10 +3,16 @@ package program
 import (
 	"bytes"
 	"encoding/json"
+
+	"github.com/nexusblueprint/nexus/internal/compat"
 )
 
-// sameSchema compares two schema texts without regard to white space.
-func sameSchema(a, b string) bool { return bytes.Equal(indented(a), indented(b)) }
+// sameSchema says whether two texts say the same: registries spell them as they like.
+func sameSchema(a, b string) bool {
+	x, errX := compat.Parse(a)
+	y, errY := compat.Parse(b)
+	return errX == nil && errY == nil && x.Fingerprint() == y.Fingerprint()
+}
 
 func indented(schema string) []byte {
 	var b bytes.Buffer

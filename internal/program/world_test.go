@@ -15,10 +15,10 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/internal/system"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/schemas/avro/retail"
 	"github.com/nexusblueprint/nexus/shop"
@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 		defer os.RemoveAll(dir)
 		world.data = dir + "/data"
 		d, err := system.Start(context.Background(), testTopology(), devConfig(world.data, &system.Seed{
-			Register: func(context.Context, *sr.Client) error { return nil },
+			Register: func(context.Context, ports.SchemaRegistry) error { return nil },
 			Fill:     poison,
 		}))
 		if err != nil {
@@ -71,7 +71,7 @@ func devConfig(data string, seed *system.Seed) system.Config {
 
 // poison puts records onto the topics that no processor can handle: a command
 // that is cut off, one that is no Avro at all, and a dead letter that is none.
-func poison(ctx context.Context, broker []kgo.Opt, _ *sr.Client, framer *serde.Serde) error {
+func poison(ctx context.Context, broker []kgo.Opt, _ ports.SchemaRegistry, framer *serde.Serde) error {
 	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil))}, broker...)...)
 	if err != nil {
 		return err

@@ -50,7 +50,8 @@ var doors = map[string]door{
 
 // homes are other modules that one package alone may use: all others go through it.
 var homes = map[string]string{
-	"github.com/cockroachdb/pebble": "internal/localstore",
+	"github.com/cockroachdb/pebble":   "internal/localstore",
+	"github.com/twmb/franz-go/pkg/sr": "adapters/confluent",
 }
 
 // every marks rooms where everything is wired together.

@@ -2,21 +2,20 @@ package serde
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/sr"
-
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 )
 
 const (
-	fetchTimeout  = 10 * time.Second
-	absentFor     = 10 * time.Second // how long an id that the registry does not have is not asked for again
-	absentMax     = 1024
-	referencesMax = 100
+	fetchTimeout = 10 * time.Second
+	absentFor    = 10 * time.Second // how long an id that the registry does not have is not asked for again
+	absentMax    = 1024
 )
 
 // writer is a schema that records were written with.
@@ -136,59 +135,32 @@ func unknownID(id uint32) error {
 	return fmt.Errorf("reading a value of schema %d: %w: the registry has no such id", id, ErrUnknownSchema)
 }
 
-// fetch asks the registry for a schema and for those it refers to.
+// fetch asks the registry for a schema and those it refers to.
 func (s *Serde) fetch(id uint32) (*writer, error) {
 	if w, ok := s.writers.Load(id); ok { // another goroutine fetched it since this one looked
 		return w.(*writer), nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
-	found, err := s.registry.SchemaByID(ctx, int(id))
-	if isNotFound(err) {
+	text, refersTo, err := s.registry.Text(ctx, id)
+	switch {
+	case errors.Is(err, ports.ErrUnknownSchema):
 		s.absent.add(id, s.clock.Now().Add(absentFor))
 		return nil, unknownID(id)
+	case errors.Is(err, ports.ErrInvalidSchema):
+		return nil, fmt.Errorf("reading a value of schema %d: %w: %w", id, ErrUnknownSchema, err)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrRegistry, err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("fetching schema %d: %w: %w", id, ErrRegistry, err)
-	}
-	if found.Type != sr.TypeAvro {
-		return nil, fmt.Errorf("reading a value of schema %d: %w: it is of type %s, not Avro", id, ErrUnknownSchema, found.Type)
-	}
-	sources := []avro.Source{{File: fmt.Sprintf("schema %d", id), Text: found.Schema}}
-	if sources, err = s.references(ctx, sources, found.References); err != nil {
-		return nil, err
+	sources := []avro.Source{{File: fmt.Sprintf("schema %d", id), Text: text}}
+	for i, other := range refersTo {
+		sources = append(sources, avro.Source{File: fmt.Sprintf("schema %d, reference %d", id, i+1), Text: other})
 	}
 	all, err := avro.ParseAll(sources)
 	if err != nil {
 		return nil, fmt.Errorf("reading a value of schema %d: %w: %w", id, ErrUnknownSchema, err)
 	}
 	return s.remember(id, all[0]), nil
-}
-
-// references appends the schemas that refs name, and theirs.
-func (s *Serde) references(ctx context.Context, sources []avro.Source, refs []sr.SchemaReference) ([]avro.Source, error) {
-	seen := map[sr.SchemaReference]bool{}
-	for len(refs) > 0 {
-		ref := refs[0]
-		refs = refs[1:]
-		if seen[ref] {
-			continue
-		}
-		if seen[ref] = true; len(seen) > referencesMax {
-			return nil, fmt.Errorf("%w: %s refers to more than %d others", ErrUnknownSchema, sources[0].File, referencesMax)
-		}
-		found, err := s.registry.SchemaByVersion(ctx, ref.Subject, ref.Version)
-		if isNotFound(err) {
-			return nil, fmt.Errorf("%w: %s refers to version %d of %s, which the registry does not have",
-				ErrUnknownSchema, sources[0].File, ref.Version, ref.Subject)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("fetching schema %s: %w: %w", ref.Subject, ErrRegistry, err)
-		}
-		sources = append(sources, avro.Source{File: ref.Subject, Text: found.Schema.Schema})
-		refs = append(refs, found.References...)
-	}
-	return sources, nil
 }
 
 // absentIDs remembers for a while which ids the registry does not have, so that a flood of foreign records is not a

@@ -15,11 +15,11 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/twmb/franz-go/pkg/sr"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/nexusblueprint/nexus/internal/clock"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 )
 
@@ -27,7 +27,7 @@ const lookupsAtATime = 8
 
 // Serde frames the records of some schema sets. It is safe for concurrent use.
 type Serde struct {
-	registry *sr.Client
+	registry ports.SchemaRegistry
 	sets     avro.Sets
 	clock    clock.Clock
 
@@ -47,8 +47,8 @@ type known struct {
 
 // New returns a Serde that knows no ids yet: call Load or Register before anything is to be framed. Reading works
 // at once.
-func New(cl *sr.Client, sets avro.Sets) *Serde {
-	s := &Serde{registry: cl, sets: sets, clock: clock.System{}}
+func New(registry ports.SchemaRegistry, sets avro.Sets) *Serde {
+	s := &Serde{registry: registry, sets: sets, clock: clock.System{}}
 	s.known.Store(&known{})
 	return s
 }
@@ -83,8 +83,8 @@ func (s *Serde) Register(ctx context.Context) error {
 		return err
 	}
 	for _, e := range missing {
-		if _, err := s.registry.RegisterSchema(ctx, e.Name, sr.Schema{Schema: e.Text}, -1, -1); err != nil {
-			return registryError("registering schema "+e.Name, err)
+		if _, err := s.registry.Register(ctx, ports.Schema{Subject: e.Name, Text: e.Text}); err != nil {
+			return registryError(err)
 		}
 	}
 	if len(missing) == 0 {
@@ -97,22 +97,20 @@ func (s *Serde) Register(ctx context.Context) error {
 func (s *Serde) load(ctx context.Context) (missing []*avro.Entry, err error) {
 	s.learning.Lock()
 	defer s.learning.Unlock()
-	entries, err := s.sets.All()
+	entries, err := s.published()
 	if err != nil {
 		return nil, err
 	}
-	entries = slices.DeleteFunc(entries, func(e *avro.Entry) bool { return e.Part })
-	ids := make([]int, len(entries))
+	ids := make([]uint32, len(entries))
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(lookupsAtATime)
 	for i, e := range entries {
-		group.Go(func() error {
-			found, err := s.registry.LookupSchema(gctx, e.Name, sr.Schema{Schema: e.Text})
-			if isNotFound(err) {
+		group.Go(func() (err error) {
+			ids[i], err = s.registry.Lookup(gctx, ports.Schema{Subject: e.Name, Text: e.Text})
+			if errors.Is(err, ports.ErrUnknownSchema) {
 				return nil
 			}
-			ids[i] = found.ID
-			return registryError("looking up schema "+e.Name, err)
+			return registryError(err)
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -120,14 +118,20 @@ func (s *Serde) load(ctx context.Context) (missing []*avro.Entry, err error) {
 	}
 	k := &known{ids: map[string]uint32{}, types: map[uint32]*avro.Entry{}}
 	for i, e := range entries {
-		if ids[i] <= 0 {
+		if ids[i] == 0 {
 			missing = append(missing, e)
 			continue
 		}
-		k.ids[e.Name], k.types[uint32(ids[i])] = uint32(ids[i]), e // the registry's ids are positive and 32 bits
+		k.ids[e.Name], k.types[ids[i]] = ids[i], e
 	}
 	s.known.Store(k)
 	return missing, nil
+}
+
+// published are the records that have a subject, by name.
+func (s *Serde) published() ([]*avro.Entry, error) {
+	entries, err := s.sets.All()
+	return slices.DeleteFunc(entries, func(e *avro.Entry) bool { return e.Part }), err
 }
 
 // Append appends rec, framed, to dst.
@@ -164,21 +168,10 @@ func unframe(b []byte) (id uint32, payload []byte, err error) {
 	return binary.BigEndian.Uint32(b[1:]), b[FrameBytes:], nil
 }
 
-// isNotFound reports whether the registry said that it has no such subject, version, schema or id. A mere 404 could
-// be a proxy's word about another path.
-func isNotFound(err error) bool {
-	var answer *sr.ResponseError
-	return errors.As(err, &answer) && sr.IsNotFoundError(answer.ErrorCode)
-}
-
-// registryError wraps an error of the registry client; nil stays nil. What the registry refused is no ErrRegistry.
-func registryError(act string, err error) error {
-	var answer *sr.ResponseError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &answer) && answer.StatusCode >= 400 && answer.StatusCode < 500 && answer.StatusCode != 429:
-		return fmt.Errorf("%s: %w", act, err)
+// registryError marks an error of the registry that may pass; nil stays nil. What the registry refused is no ErrRegistry.
+func registryError(err error) error {
+	if errors.Is(err, ports.ErrRegistryUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", ErrRegistry, err)
 	}
-	return fmt.Errorf("%s: %w: %w", act, ErrRegistry, err)
+	return err
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
+	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/internal/clock"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
@@ -28,7 +29,6 @@ var sets = avro.Sets{platform.Schemas, retail.Schemas}
 type fixture struct {
 	*Serde
 	registry *srfake.Registry
-	client   *sr.Client
 	down     atomic.Bool
 	requests atomic.Int64
 	nextID   int // of the schemas that tests add
@@ -45,11 +45,11 @@ func start(t testing.TB) *fixture {
 		}
 		return f.down.Load()
 	})
-	var err error
-	if f.client, err = sr.NewClient(sr.URLs(f.registry.URL())); err != nil {
+	client, err := confluent.New(confluent.Config{URLs: []string{f.registry.URL()}})
+	if err != nil {
 		t.Fatal(err)
 	}
-	f.Serde = New(f.client, sets)
+	f.Serde = New(client, sets)
 	return f
 }
 

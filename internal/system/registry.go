@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/twmb/franz-go/pkg/sr"
-
+	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/serde"
+	"github.com/nexusblueprint/nexus/ports"
 )
 
 func (s *System) openRegistry(ctx context.Context) error {
@@ -31,8 +31,8 @@ func (s *System) openEmbeddedRegistry(ctx context.Context) error {
 		return r.Close(ctx)
 	})
 	s.endpoint = r.URL()
-	if s.registry, err = sr.NewClient(sr.URLs(s.endpoint)); err != nil {
-		return fmt.Errorf("registry %s: %w", s.endpoint, err)
+	if s.registry, err = confluent.New(confluent.Config{URLs: []string{s.endpoint}}); err != nil {
+		return err
 	}
 	if s.seed != nil {
 		if err := s.seed.Register(ctx, s.registry); err != nil {
@@ -46,51 +46,29 @@ func (s *System) openEmbeddedRegistry(ctx context.Context) error {
 // openSharedRegistry registers nothing: a release does, before it is rolled out.
 func (s *System) openSharedRegistry(ctx context.Context) (err error) {
 	s.endpoint = s.settings.Registry.URL
-	if s.registry, err = RegistryClient(s.settings.Registry); err != nil {
+	if s.registry, err = OpenRegistry(s.settings.Registry); err != nil {
 		return err
 	}
 	s.serde = serde.New(s.registry, s.topology.Schemas)
 	ctx, cancel := context.WithTimeout(ctx, reachPatience)
 	defer cancel()
-	err = s.serde.Load(ctx)
-	switch {
-	case errors.Is(err, serde.ErrNotRegistered):
+	if err := s.serde.Load(ctx); errors.Is(err, serde.ErrNotRegistered) {
 		return fmt.Errorf("the registry lacks schemas of this program, and a start registers none: run `nexus schemas register --registry %s` first: %w", s.endpoint, err)
-	case err != nil:
-		return fmt.Errorf("registry %s: %w", s.endpoint, err)
+	} else if err != nil {
+		return err
 	}
-	weak, err := WeakSubjects(ctx, s.registry, s.topology.Subjects())
-	if err != nil {
-		return fmt.Errorf("registry %s: %w", s.endpoint, err)
+	switch err := s.serde.CheckLevels(ctx); {
+	case errors.Is(err, serde.ErrNoLevel):
+		return &FaultsError{Gate: "the registry at " + s.endpoint, Faults: []string{err.Error() + ": set BACKWARD_TRANSITIVE or FULL_TRANSITIVE, because the log is read for ever and every version must stay readable"}}
+	case errors.Is(err, serde.ErrWeakLevel):
+		s.logger.Warn("the registry lets schemas in that break readers of the log", "why", err)
+		return nil
+	default:
+		return err
 	}
-	if len(weak) > 0 {
-		return &FaultsError{Gate: "the registry at " + s.endpoint, Faults: weak}
-	}
-	return nil
 }
 
-// RegistryClient reaches a registry that others run.
-func RegistryClient(cfg config.Registry) (*sr.Client, error) {
-	opts := []sr.ClientOpt{sr.URLs(cfg.URL), sr.UserAgent("nexus")}
-	if cfg.User != "" {
-		opts = append(opts, sr.BasicAuth(cfg.User, cfg.Password.Reveal()))
-	}
-	cl, err := sr.NewClient(opts...)
-	if err != nil {
-		return nil, fmt.Errorf("registry %s: %w", cfg.URL, err)
-	}
-	return cl, nil
-}
-
-// WeakSubjects says which subjects admit schemas that break a reader of the log.
-func WeakSubjects(ctx context.Context, registry *sr.Client, subjects []string) (weak []string, err error) {
-	for _, c := range registry.Compatibility(sr.WithParams(ctx, sr.DefaultToGlobal), subjects...) {
-		switch {
-		case c.Err != nil:
-			return nil, fmt.Errorf("reading the compatibility level of %s: %w", c.Subject, c.Err)
-		case c.Level != sr.CompatBackwardTransitive && c.Level != sr.CompatFullTransitive:
-			weak = append(weak, fmt.Sprintf("subject %s has the compatibility level %s: set BACKWARD_TRANSITIVE or FULL_TRANSITIVE, because the log is read for ever and every version must stay readable", c.Subject, c.Level))
-		}
-	}
-	return weak, nil
+// OpenRegistry reaches a registry that others run.
+func OpenRegistry(cfg config.Registry) (ports.SchemaRegistry, error) {
+	return confluent.New(confluent.Config{URLs: []string{cfg.URL}, Username: cfg.User, Password: cfg.Password.Reveal(), CAFile: cfg.CAFile})
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/nexusblueprint/nexus/gateway"
 	"github.com/nexusblueprint/nexus/internal/config"
@@ -45,9 +44,9 @@ type Config struct {
 type Seed struct {
 	// Register puts schemas of earlier releases into the registry, before the
 	// program's own.
-	Register func(ctx context.Context, registry *sr.Client) error
+	Register func(ctx context.Context, registry ports.SchemaRegistry) error
 	// Fill writes to the topics, which are there and empty.
-	Fill func(ctx context.Context, broker []kgo.Opt, registry *sr.Client, framer *serde.Serde) error
+	Fill func(ctx context.Context, broker []kgo.Opt, registry ports.SchemaRegistry, framer *serde.Serde) error
 }
 
 // System is one running instance. Make one with Start or Run, and end it with Stop.
@@ -61,7 +60,7 @@ type System struct {
 	topology  *topology.Topology
 	dir       *datadir.Dir
 	bus       *bus
-	registry  *sr.Client
+	registry  ports.SchemaRegistry
 	endpoint  string // of the registry
 	serde     *serde.Serde
 	search    ports.SearchStore

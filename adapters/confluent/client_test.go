@@ -1,0 +1,259 @@
+package confluent
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nexusblueprint/nexus/ports"
+)
+
+// serving starts a server that answers as f does and counts its requests.
+func serving(t *testing.T, f http.HandlerFunc) (url string, requests *atomic.Int64) {
+	t.Helper()
+	requests = &atomic.Int64{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		f(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, requests
+}
+
+// quick is a client that does not pause between tries.
+func quick(t *testing.T, cfg Config) *Registry {
+	t.Helper()
+	r := connect(t, cfg)
+	r.firstPause = time.Microsecond
+	return r
+}
+
+func TestRegistry_asksUnderThePathOfTheURL(t *testing.T) {
+	for _, base := range []string{"/apis/ccompat/v7", "/apis/ccompat/v7/"} {
+		url, _ := serving(t, func(w http.ResponseWriter, r *http.Request) {
+			if want := "/apis/ccompat/v7/schemas/ids/7"; r.URL.Path != want {
+				t.Errorf("asked for %s, want %s", r.URL.Path, want)
+			}
+			fmt.Fprint(w, `{"schema":"\"int\""}`)
+		})
+		if text, _, err := quick(t, Config{URLs: []string{url + base}}).Text(t.Context(), 7); err != nil || text != `"int"` {
+			t.Errorf("%s: %s, %v", base, text, err)
+		}
+	}
+}
+
+func TestRegistry_authenticates(t *testing.T) {
+	for want, cfg := range map[string]Config{
+		"Basic a2V5OnNlY3JldA==": {Username: "key", Password: "secret"}, "Bearer t0ken": {Token: "t0ken"}, "": {},
+	} {
+		url, _ := serving(t, func(w http.ResponseWriter, r *http.Request) {
+			if got := r.Header.Get("Authorization"); got != want {
+				http.Error(w, `{"error_code":401,"message":"User cannot be authenticated"}`, http.StatusUnauthorized)
+				return
+			}
+			fmt.Fprint(w, `{"compatibilityLevel":"FULL_TRANSITIVE"}`)
+		})
+		cfg.URLs = []string{url}
+		if level, err := quick(t, cfg).Level(t.Context(), "a"); err != nil || level != ports.LevelFullTransitive {
+			t.Errorf("%s: %s, %v", want, level, err)
+		}
+		wrong := Config{URLs: cfg.URLs, Username: "key", Password: "wr0ng"}
+		_, err := quick(t, wrong).Level(t.Context(), "a")
+		if err == nil || !strings.Contains(err.Error(), "does not accept the credentials") || strings.Contains(err.Error(), "wr0ng") ||
+			errors.Is(err, ports.ErrRegistryUnavailable) {
+			t.Errorf("wrong credentials: %v", err)
+		}
+	}
+}
+
+func TestRegistry_trustsOnlyTheGivenAuthority(t *testing.T) {
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"schema":"\"int\""}`) }))
+	defer s.Close()
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := quick(t, Config{URLs: []string{s.URL}, CAFile: file}).Text(t.Context(), 1); err != nil {
+		t.Errorf("with its authority: %v", err)
+	}
+	if _, _, err := quick(t, Config{URLs: []string{s.URL}}).Text(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("without: %v", err)
+	}
+}
+
+func TestRegistry_triesAgainWhatMayPass(t *testing.T) {
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable} {
+		left := atomic.Int64{}
+		left.Store(tries - 1)
+		url, requests := serving(t, func(w http.ResponseWriter, _ *http.Request) {
+			if left.Add(-1) >= 0 {
+				http.Error(w, "later", status)
+				return
+			}
+			fmt.Fprint(w, `{"schema":"\"int\""}`)
+		})
+		r := quick(t, Config{URLs: []string{url}})
+		if _, _, err := r.Text(t.Context(), 1); err != nil || requests.Load() != tries {
+			t.Errorf("%d, then an answer: %v after %d requests", status, err, requests.Load())
+		}
+		left.Store(1 << 20)
+		if _, _, err := r.Text(t.Context(), 1); !errors.Is(err, ports.ErrRegistryUnavailable) || requests.Load() != 2*tries || !strings.Contains(err.Error(), url) {
+			t.Errorf("%d for ever: %v after %d requests", status, err, requests.Load()-tries)
+		}
+	}
+}
+
+func TestRegistry_asksOnceForWhatIsRefused(t *testing.T) {
+	for status, want := range map[int]error{http.StatusConflict: ports.ErrIncompatible, http.StatusUnprocessableEntity: ports.ErrInvalidSchema} {
+		url, requests := serving(t, func(w http.ResponseWriter, r *http.Request) {
+			if !strings.HasSuffix(r.URL.Path, "/versions") { // the look-up before
+				http.Error(w, `{"error_code":40401,"message":"not here"}`, http.StatusNotFound)
+				return
+			}
+			http.Error(w, fmt.Sprintf(`{"error_code":%d,"message":"because"}`, map[int]int{409: 409, 422: 42201}[status]), status)
+		})
+		_, err := quick(t, Config{URLs: []string{url}}).Register(t.Context(), ports.Schema{Subject: "a", Text: `"int"`})
+		if !errors.Is(err, want) || !strings.Contains(err.Error(), "because") || requests.Load() != 2 {
+			t.Errorf("%d: %v after %d requests", status, err, requests.Load())
+		}
+	}
+}
+
+func TestRegistry_goesOnToTheNextURL(t *testing.T) {
+	url, _ := serving(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"schema":"\"int\""}`) })
+	if _, _, err := quick(t, Config{URLs: []string{"http://127.0.0.1:1", url}}).Text(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRegistry_endsAHangingCallWithItsContext(t *testing.T) {
+	release := make(chan struct{})
+	url, _ := serving(t, func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	})
+	defer close(release)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, _, err := connect(t, Config{URLs: []string{url}}).Text(ctx, 1); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), url) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestRegistry_boundsWhatItReads(t *testing.T) {
+	url, _ := serving(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.CopyN(w, endless{}, 2*answerBytesMax)
+	})
+	if _, _, err := quick(t, Config{URLs: []string{url}}).Text(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("%v", err)
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
+}
+
+func TestRegistry_followsReferences(t *testing.T) {
+	url, _ := serving(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/schemas/ids/1":
+			fmt.Fprint(w, `{"schema":"whole","references":[{"name":"x","subject":"part","version":3},{"name":"y","subject":"part","version":3}]}`)
+		case "/subjects/part/versions/3":
+			fmt.Fprint(w, `{"schema":"part","references":[{"name":"x","subject":"piece","version":1}]}`)
+		case "/subjects/piece/versions/1":
+			fmt.Fprint(w, `{"schema":"piece","references":[{"name":"x","subject":"part","version":3}]}`)
+		case "/schemas/ids/2":
+			fmt.Fprint(w, `{"schema":"whole","references":[{"name":"x","subject":"gone","version":1}]}`)
+		case "/schemas/ids/3":
+			fmt.Fprint(w, `{"schema":"message","schemaType":"PROTOBUF"}`)
+		default:
+			http.Error(w, `{"error_code":40401,"message":"not here"}`, http.StatusNotFound)
+		}
+	})
+	r := quick(t, Config{URLs: []string{url}})
+	if text, refersTo, err := r.Text(t.Context(), 1); err != nil || text != "whole" || strings.Join(refersTo, " ") != "part piece" {
+		t.Errorf("%s refers to %v, %v", text, refersTo, err)
+	}
+	for id, part := range map[uint32]string{2: "version 1 of gone", 3: "PROTOBUF"} {
+		if _, _, err := r.Text(t.Context(), id); !errors.Is(err, ports.ErrInvalidSchema) || errors.Is(err, ports.ErrUnknownSchema) || !strings.Contains(err.Error(), part) {
+			t.Errorf("id %d: %v", id, err)
+		}
+	}
+}
+
+// A registry that was never given a level answers without one, or not at all.
+func TestRegistry_takesNoLevelForNone(t *testing.T) {
+	for answer, status := range map[string]int{`{}`: 200, `{"error_code":40408,"message":"no level"}`: 404} {
+		url, _ := serving(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			fmt.Fprint(w, answer)
+		})
+		if level, err := quick(t, Config{URLs: []string{url}}).Level(t.Context(), "a"); err != nil || level != ports.LevelNone {
+			t.Errorf("%s: %q, %v", answer, level, err)
+		}
+	}
+}
+
+func TestNew_namesEveryFault(t *testing.T) {
+	_, err := New(Config{URLs: []string{"host:8081", "http://me:s3cret@host", "http://%zz:s3cret@host", "http://host?a=b"}, Username: "me", Token: "s3cret"})
+	if err == nil {
+		t.Fatal("taken")
+	}
+	for _, part := range []string{`"host:8081"`, "http://me:xxxxx@host", "cannot be read", `"http://host?a=b"`, "both a bearer token and a user"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%s is missing in: %v", part, err)
+		}
+	}
+	if strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("a secret is shown: %v", err)
+	}
+	for part, cfg := range map[string]Config{
+		"no URL": {}, "one of them is missing": {URLs: []string{"http://h"}, Username: "me"}, "no such file": {URLs: []string{"http://h"}, CAFile: "/nowhere"},
+		"no certificate": {URLs: []string{"http://h"}, CAFile: "config.go"},
+	} {
+		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%s: %v", part, err)
+		}
+	}
+}
+
+func TestConfig_showsNoSecret(t *testing.T) {
+	for _, cfg := range []Config{
+		{URLs: []string{"http://u:s3cret@h"}, Username: "me", Password: "s3cret"}, {URLs: []string{"http://h"}, Token: "s3cret"},
+	} {
+		asJSON, err := json.Marshal(map[string]any{"registry": cfg})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var logged strings.Builder
+		slog.New(slog.NewTextHandler(&logged, nil)).Info("x", "cfg", cfg)
+		slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "cfg", &cfg)
+		for _, text := range []string{
+			fmt.Sprint(cfg), fmt.Sprintf("%+v %#v %s", &cfg, cfg, cfg), fmt.Sprintf("%+v", struct{ Registry Config }{cfg}), string(asJSON), logged.String(),
+		} {
+			if strings.Contains(text, "s3cret") || !strings.Contains(text, "http://") {
+				t.Errorf("shown as %s", text)
+			}
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package program
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/nexusblueprint/nexus/adapters/confluent"
+	"github.com/nexusblueprint/nexus/internal/registrytest"
+	"github.com/nexusblueprint/nexus/ports"
+)
+
+// TestSchemas_on_a_real_registry takes an empty Apicurio to one that has every schema, past one that breaks readers.
+func TestSchemas_on_a_real_registry(t *testing.T) {
+	server := registrytest.Apicurio(t)
+	const subject = "shop.order.OrderPlaced"
+	expect := func(code int, part string, args ...string) {
+		t.Helper()
+		if out, got := nexus(t, append(args, "--registry", server.URL)...); got != code || !strings.Contains(out, part) {
+			t.Errorf("nexus %s: exit code %d, want %d and %q in\n%s", strings.Join(args, " "), got, code, part, out)
+		}
+	}
+	expect(0, "new      "+subject, "schemas", "diff")
+	expect(0, " 0 comparisons, 0 breaks", "schemas", "check")
+
+	registry, err := confluent.New(confluent.Config{URLs: []string{server.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := registry.Register(t.Context(), ports.Schema{Subject: subject, Text: `{"type":"record","name":"` + subject + `","fields":[]}`}); err != nil {
+		t.Fatal(err)
+	}
+	expect(1, subject+" breaks with version 1 in the registry", "schemas", "check")
+	expect(0, "breaks   "+subject, "schemas", "diff")
+	expect(1, "registering schema "+subject+": schema is incompatible", "schemas", "register")
+	if versions, err := registry.Versions(t.Context(), subject); err != nil || len(versions) != 1 {
+		t.Errorf("what was refused has become a version: %+v, %v", versions, err)
+	}
+
+	registrytest.SetLevel(t, server.URL, subject, "NONE")
+	expect(0, "schemas are registered at "+server.URL, "schemas", "register")
+	expect(0, "schemas are registered at "+server.URL, "schemas", "register")
+	if out, code := nexus(t, "schemas", "diff", "--registry", server.URL); code != 0 || out != "" {
+		t.Errorf("a registry with every schema differs: exit code %d\n%s", code, out)
+	}
+	if out, code := nexus(t, "schemas", "register", "--registry", strings.TrimSuffix(server.URL, "/apis/ccompat/v7")); code == 0 || !strings.Contains(out, "/apis/ccompat/v7") {
+		t.Errorf("a URL without the path of the API: exit code %d\n%s", code, out)
+	}
+}
+
+func TestSchemas_register_says_that_nobody_answers(t *testing.T) {
+	out, code := nexus(t, "schemas", "register", "--registry", "http://127.0.0.1:1")
+	if code != 2 || !strings.Contains(out, "http://127.0.0.1:1") || !strings.Contains(out, ports.ErrRegistryUnavailable.Error()) {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
+// A registry may judge by other rules than ours, and it is the one that decides.
+func TestSchemas_check_asks_the_registry_too(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			_, _ = w.Write([]byte(`{"is_compatible":` + map[bool]string{true: `false,"messages":["no new orders"]`, false: "true"}[strings.Contains(r.URL.Path, "OrderPlaced")] + `}`))
+			return
+		}
+		http.Error(w, `{"error_code":40401,"message":"not here"}`, http.StatusNotFound)
+	}))
+	defer server.Close()
+	out, code := nexus(t, "schemas", "check", "--registry", server.URL)
+	if code != 1 || !strings.Contains(out, "shop.order.OrderPlaced would be refused by the registry") || !strings.Contains(out, "no new orders") || !strings.Contains(out, " 1 breaks") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
