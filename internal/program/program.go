@@ -117,8 +117,3 @@ func demandSubcommands(c *cobra.Command) {
 		group.Args = cobra.ArbitraryArgs
 	}
 }
-
-// serverFlag is how subcommands reach a running system.
-func serverFlag(c *cobra.Command, server *string) {
-	c.Flags().StringVar(server, "server", "http://127.0.0.1:8080", "`URL` of the running system's API")
-}

@@ -15,6 +15,7 @@ import (
 	"github.com/nexusblueprint/nexus/policies"
 	"github.com/nexusblueprint/nexus/processors"
 	"github.com/nexusblueprint/nexus/processors/engine"
+	"github.com/nexusblueprint/nexus/topology"
 )
 
 const (
@@ -84,7 +85,7 @@ func (s *System) openKafka(ctx context.Context) error {
 	if err := s.bus.client.Ping(ctx); err != nil {
 		return fmt.Errorf("no broker answers at %s: %w: is it running, is the port right, does it want TLS or another user?", s.bus.address(), err)
 	}
-	faults, warnings, cluster, err := judgeCluster(ctx, s.bus.client, s.settings.Bus.AllowTransactionV1)
+	faults, warnings, cluster, err := JudgeCluster(ctx, nil, s.bus.client, s.settings.Bus.AllowTransactionV1)
 	if err != nil {
 		return err
 	}
@@ -107,9 +108,9 @@ func replicas(chosen, brokers int) int16 {
 	return int16(max(1, min(usual, brokers)))
 }
 
-// judgeCluster says what keeps the platform from running on a cluster, and what
-// weakens it there.
-func judgeCluster(ctx context.Context, client *kgo.Client, allowV1 bool) (faults, warnings []string, cluster *kafka.Cluster, err error) {
+// JudgeCluster says what keeps the platform from running on a cluster, and what
+// weakens it there. With a topology it looks at the topics that are there, too.
+func JudgeCluster(ctx context.Context, t *topology.Topology, client *kgo.Client, allowV1 bool) (faults, warnings []string, cluster *kafka.Cluster, err error) {
 	version, err := engine.TransactionVersion(ctx, client)
 	if err != nil {
 		return nil, nil, nil, err
@@ -122,12 +123,16 @@ func judgeCluster(ctx context.Context, client *kgo.Client, allowV1 bool) (faults
 			faults = append(faults, fmt.Sprintf(what+": use Kafka 4.0 or newer and raise the feature (kafka-features.sh upgrade --feature transaction.version=%[2]d), or accept it with bus.allowTransactionV1", version, transactionVersion))
 		}
 	}
-	if cluster, err = kafka.Look(ctx, kadm.NewClient(client)); err != nil {
+	var topics []string
+	if t != nil {
+		topics = topicNames(t)
+	}
+	if cluster, err = kafka.Look(ctx, kadm.NewClient(client), topics...); err != nil {
 		return nil, nil, nil, err
 	}
 	session, transaction := processors.Timeouts()
 	faults = append(faults, cluster.Faults(kafka.Needs{Session: session, Transaction: transaction, RecordBytes: largestRecord})...)
-	return faults, warnings, cluster, nil
+	return faults, append(warnings, cluster.Warnings()...), cluster, nil
 }
 
 const (
@@ -148,6 +153,7 @@ func (s *System) openTopics(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	cluster.Settings = nil // judged before the topics were there
 	for _, text := range cluster.Warnings() {
 		s.logger.Warn("the topics' settings weaken a guarantee", "why", text)
 	}

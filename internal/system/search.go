@@ -12,7 +12,16 @@ func (s *System) openSearch(ctx context.Context) error {
 	if !s.settings.Has(config.Gateway) && !s.settings.Has(config.Sink) {
 		return nil
 	}
-	return s.openEmbeddedSearch(ctx)
+	if s.settings.Search.Embedded() {
+		return s.openEmbeddedSearch(ctx)
+	}
+	store, stop, err := OpenSearch(ctx, s.settings.Search)
+	if err != nil {
+		return err
+	}
+	s.onStop(stop)
+	s.search = store
+	return nil
 }
 
 func (s *System) openEmbeddedSearch(ctx context.Context) error {
