@@ -4,13 +4,14 @@ import "context"
 
 // Bounds that every search store keeps, so that what one of them accepts no other refuses.
 const (
-	SearchIDBytesMax      = 512    // Document.ID
-	SearchKeywordBytesMax = 32_766 // a KindKeyword value
-	SearchFieldsMax       = 64     // IndexSpec.Fields
-	SearchLimitMax        = 1_000  // Query.Limit
-	SearchFiltersMax      = 32     // Query.Filters
-	SearchSortMax         = 8      // Query.Sort
-	SearchTextBytesMax    = 1_024  // Query.Text
+	SearchIDBytesMax      = 512      // Document.ID
+	SearchJSONBytesMax    = 32 << 20 // Document.JSON, Document.Text: four times the largest record of a table, which is less wordy
+	SearchKeywordBytesMax = 32_766   // a KindKeyword value
+	SearchFieldsMax       = 64       // IndexSpec.Fields
+	SearchLimitMax        = 1_000    // Query.Limit
+	SearchFiltersMax      = 32       // Query.Filters
+	SearchSortMax         = 8        // Query.Sort
+	SearchTextBytesMax    = 1_024    // Query.Text
 )
 
 // Kind is the type of a field's values. What is none of these (objects, arrays) lives in the document's JSON alone.
@@ -43,9 +44,9 @@ type Document struct {
 	ID      string // exact and case-sensitive: 1 to SearchIDBytesMax bytes of UTF-8, no NUL
 	Version uint64 // given by the writer, 1 to 2^63-1; it only ever rises
 	Deleted bool   // a versioned delete: JSON, Values and Text are ignored
-	JSON    []byte // returned as it came, byte for byte
+	JSON    []byte // 1 to SearchJSONBytesMax bytes of UTF-8, returned as they came, byte for byte
 	Values  []any  // written: one per Field, typed by its Kind. Read: nil
-	Text    string // written: what full text search looks into. Read: ""
+	Text    string // written: what full text search looks into, at most SearchJSONBytesMax bytes. Read: ""
 }
 
 // ItemResult says what became of one document of a bulk write. The zero value means: written.

@@ -7,8 +7,8 @@
 #   elasticsearch.sh start DIR     run in the background, print the address when it is ready
 #   elasticsearch.sh stop DIR      stop what start began
 #
-# DIR receives data/, elasticsearch.out (its log) and, once the server is ready, the file
-# "address" (host:port). data/ is emptied by every run and start.
+# DIR receives data/, elasticsearch.out (its log), server.pid (the Java process) and, once the
+# server is ready, the file "address" (host:port). data/ is emptied by every run and start.
 #
 # The server is put together from the jars of Maven Central: the engine and its HTTP
 # transport, without the modules of the distribution (no scripts, no reindexing, few
@@ -87,6 +87,7 @@ launch() {
 		discovery.type=single-node cluster.routing.allocation.disk.threshold_enabled=false \
 		>>"$dir/elasticsearch.out" 2>&1 </dev/null 9>&- &
 	PID=$!
+	echo "$PID" >"$dir/server.pid"
 	ADDRESS=127.0.0.1:$port
 	local until=$((SECONDS + READY_SECONDS))
 	while [ $SECONDS -lt $until ]; do

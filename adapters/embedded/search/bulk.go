@@ -11,6 +11,7 @@ import (
 	"math/bits"
 	"slices"
 
+	"github.com/nexusblueprint/nexus/internal/searchstore"
 	"github.com/nexusblueprint/nexus/ports"
 )
 
@@ -74,7 +75,7 @@ func newBatch(w *writer, ix *index) *batch {
 
 func (b *batch) run(ctx context.Context, docs []ports.Document, results []ports.ItemResult) error {
 	for i := range docs {
-		results[i].Err = b.ix.checkDocument(&docs[i])
+		results[i].Err = searchstore.CheckDocument(b.ix.fields, &docs[i])
 	}
 	if err := b.find(ctx, docs, results); err != nil {
 		return fmt.Errorf("finding stored versions: %w", err)
@@ -136,7 +137,7 @@ func (b *batch) find(ctx context.Context, docs []ports.Document, results []ports
 // put writes one document whose version is above the stored one.
 func (b *batch) put(ctx context.Context, doc *ports.Document) (stale bool, err error) {
 	old := b.rows[doc.ID]
-	version := int64(doc.Version) // checkDocument has bounded it
+	version := int64(doc.Version) // CheckDocument has bounded it
 	if old.key != 0 && version <= old.version {
 		return true, nil
 	}
@@ -172,7 +173,7 @@ func (b *batch) text(doc *ports.Document, old, next *row) {
 	if old.key != 0 && next.texthash == old.texthash {
 		return
 	}
-	folded, words := fold(text)
+	folded, words := searchstore.Fold(text)
 	next.words = int64(words)
 	if old.words > 0 || words > 0 {
 		b.texts = append(b.texts, textChange{key: old.key, remove: old.words > 0, add: folded})

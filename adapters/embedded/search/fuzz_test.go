@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/nexusblueprint/nexus/internal/searchstore"
 	"github.com/nexusblueprint/nexus/ports"
 )
 
@@ -101,8 +102,8 @@ func FuzzStore_Text(f *testing.F) {
 	s := openFuzz(f)
 	version := uint64(0)
 	f.Fuzz(func(t *testing.T, text string) {
-		folded, words := fold(text)
-		if again, n := fold(folded); again != folded || n != words || len(strings.Fields(folded)) != words {
+		folded, words := searchstore.Fold(text)
+		if again, n := searchstore.Fold(folded); again != folded || n != words || len(strings.Fields(folded)) != words {
 			t.Errorf("%q folds to %q (%d), and that to %q (%d)", text, folded, words, again, n)
 		}
 		if len(text) > ports.SearchTextBytesMax || !utf8.ValidString(text) {

@@ -3,8 +3,8 @@ package search
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
+	"github.com/nexusblueprint/nexus/internal/searchstore"
 	"github.com/nexusblueprint/nexus/ports"
 )
 
@@ -43,26 +43,17 @@ var operators = map[ports.Op]string{ports.OpEq: "= ?", ports.OpGt: "> ?", ports.
 
 // newPlan checks the query against the index.
 func newPlan(ix *index, q ports.Query) (*plan, error) {
-	p := &plan{ix: ix, limit: q.Limit}
-	if q.Limit < 1 || q.Limit > ports.SearchLimitMax {
-		return nil, fmt.Errorf("%w: limit %d is not between 1 and %d", ports.ErrBadQuery, q.Limit, ports.SearchLimitMax)
-	}
-	if len(q.Filters) > ports.SearchFiltersMax || len(q.Sort) > ports.SearchSortMax || len(q.Text) > ports.SearchTextBytesMax {
-		return nil, fmt.Errorf("%w: more than %d filters, %d sort fields or %d bytes of text", ports.ErrBadQuery,
-			ports.SearchFiltersMax, ports.SearchSortMax, ports.SearchTextBytesMax)
-	}
-	if !utf8.ValidString(q.Text) {
-		return nil, fmt.Errorf("%w: the text is not UTF-8", ports.ErrBadQuery)
-	}
-	for _, f := range q.Filters {
-		if err := p.addFilter(f); err != nil {
-			return nil, err
-		}
-	}
-	if err := p.addSort(q.Sort); err != nil {
+	if err := searchstore.CheckQuery(ix.spec(), q); err != nil {
 		return nil, err
 	}
-	if folded, words := fold(q.Text); words > 0 {
+	p := &plan{ix: ix, limit: q.Limit}
+	for _, f := range q.Filters {
+		i := ix.byName[f.Field]
+		p.where = append(p.where, condition{column(i), operators[f.Op], []any{native(f.Value)}})
+		p.fields = append(p.fields, i)
+	}
+	p.addSort(q.Sort)
+	if folded, words := searchstore.Fold(q.Text); words > 0 {
 		p.match = match(folded)
 		if len(q.Sort) == 0 {
 			// Every document found holds every word: the shorter its text, the more of it they make up. BM25 would rank
@@ -70,7 +61,7 @@ func newPlan(ix *index, q ports.Query) (*plan, error) {
 			p.sort = []sortTerm{{column: "words"}}
 		}
 	}
-	p.identity = identity(ix, q)
+	p.identity = searchstore.Identity("1", ix.spec(), q)
 	if q.Cursor == "" {
 		return p, nil
 	}
@@ -79,38 +70,21 @@ func newPlan(ix *index, q ports.Query) (*plan, error) {
 	return p, err
 }
 
-func (p *plan) addFilter(f ports.Filter) error {
-	i, known := p.ix.byName[f.Field]
-	if !known {
-		return fmt.Errorf("%w: %s has no field %q to filter by", ports.ErrBadQuery, p.ix.name, f.Field)
-	}
-	operator, known := operators[f.Op]
-	if !known {
-		return fmt.Errorf("%w: field %s cannot be compared by %q", ports.ErrBadQuery, f.Field, f.Op)
-	}
-	if err := checkValue(p.ix.fields[i].Kind, f.Value); err != nil {
-		return fmt.Errorf("%w: filter of field %s: %w", ports.ErrBadQuery, f.Field, err)
-	}
-	p.where = append(p.where, condition{column(i), operator, []any{native(f.Value)}})
-	p.fields = append(p.fields, i)
-	return nil
-}
-
-func (p *plan) addSort(sort []ports.Sort) error {
-	seen := map[string]bool{}
+func (p *plan) addSort(sort []ports.Sort) {
 	for _, by := range sort {
-		i, known := p.ix.byName[by.Field]
-		if !known || seen[by.Field] {
-			return fmt.Errorf("%w: %s has no field %q to sort by, or it is named twice", ports.ErrBadQuery, p.ix.name, by.Field)
-		}
-		seen[by.Field] = true
+		i := p.ix.byName[by.Field]
 		p.sort = append(p.sort, sortTerm{column(i), by.Desc})
 		if len(p.sort) == 1 {
 			p.lead = i
 			p.fields = append(p.fields, i)
 		}
 	}
-	return nil
+}
+
+// match is the full text expression that asks for all words of a folded text, of the last one only for its beginning. A
+// folded word has letters and digits only, so nothing in it can end the quotes.
+func match(folded string) string {
+	return `"` + strings.ReplaceAll(folded, " ", `" AND "`) + `"*`
 }
 
 func column(i int) string { return fmt.Sprintf("f%d", i) }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/nexusblueprint/nexus/internal/searchstore"
 	"github.com/nexusblueprint/nexus/ports"
 )
 
@@ -118,7 +119,7 @@ func (w *writer) loadAccess(ctx context.Context, ix *index) error {
 
 // EnsureIndex creates the index, or empties and changes it if its fields are others.
 func (s *Store) EnsureIndex(ctx context.Context, spec ports.IndexSpec) (empty bool, err error) {
-	if err := checkSpec(spec); err != nil {
+	if err := searchstore.CheckSpec(spec); err != nil {
 		return false, err
 	}
 	w, err := s.take(ctx)

@@ -1,4 +1,4 @@
-package search
+package searchstore
 
 import (
 	"strings"
@@ -11,10 +11,10 @@ import (
 // wordBytesMax is where a word is cut off, in documents and in queries alike.
 const wordBytesMax = 64
 
-// fold turns a text into its words, separated by single spaces, and counts them. A word is a run of letters and digits, in
+// Fold turns a text into its words, separated by single spaces, and counts them. A word is a run of letters and digits, in
 // lower case and without accents, so that "Café" and "CAFE" are one. Documents and queries both go through it, and the
-// full text table splits at the spaces only: what a word is, is decided here alone.
-func fold(text string) (folded string, words int) {
+// stores split at the spaces only: what a word is, is decided here alone.
+func Fold(text string) (folded string, words int) {
 	f := folder{out: make([]byte, 0, len(text))}
 	for i := range len(text) {
 		c := text[i]
@@ -77,10 +77,4 @@ func (f *folder) rune(r rune) {
 	if f.room(utf8.RuneLen(r)) {
 		f.out = utf8.AppendRune(f.out, r)
 	}
-}
-
-// match is the full text expression that asks for all words of a folded text, of the last one only for its beginning. A
-// folded word has letters and digits only, so nothing in it can end the quotes.
-func match(folded string) string {
-	return `"` + strings.ReplaceAll(folded, " ", `" AND "`) + `"*`
 }

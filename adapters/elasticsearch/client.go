@@ -1,0 +1,154 @@
+package elasticsearch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/elastic/elastic-transport-go/v8/elastictransport"
+	"github.com/go-json-experiment/json"
+)
+
+// client speaks HTTP with the cluster. The transport of go-elasticsearch v8 chooses the node and tries again; the client
+// around it is left out: eight requests do not need its 860 packages of typed ones.
+type client struct {
+	transport *elastictransport.Client
+	http      *http.Transport
+	timeout   time.Duration
+	name      string // of the cluster, for errors
+}
+
+// A node or shard that is busy (429) or on the move (502 to 504) is asked again, after a while that grows. What is still
+// refused then is the caller's to send again. Nothing here can be done twice: writes carry versions.
+const (
+	triesMax = 4
+	waitMin  = 100 * time.Millisecond
+)
+
+var triedAgain = []int{http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+
+func newClient(cfg Config) (*client, error) {
+	conns, err := cfg.transport()
+	if err != nil {
+		return nil, err
+	}
+	var urls []*url.URL
+	for _, text := range cfg.URLs {
+		u, err := url.Parse(strings.TrimRight(text, "/"))
+		if err != nil {
+			return nil, fmt.Errorf("%w: a URL cannot be read", ErrConfig)
+		}
+		urls = append(urls, u)
+	}
+	options := []elastictransport.Option{
+		elastictransport.WithURLs(urls...),
+		elastictransport.WithTransport(conns),
+		elastictransport.WithRetry(triesMax-1, triedAgain...),
+		elastictransport.WithRetryBackoff(func(attempt int) time.Duration { return waitMin << (attempt - 1) }),
+	}
+	if cfg.APIKey != "" {
+		options = append(options, elastictransport.WithAPIKey(cfg.APIKey))
+	} else if cfg.Username != "" {
+		options = append(options, elastictransport.WithBasicAuth(cfg.Username, cfg.Password))
+	}
+	transport, err := elastictransport.NewClient(options...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	c := &client{transport: transport, http: conns, timeout: cfg.Timeout, name: strings.Join(cfg.addresses(), ", ")}
+	if c.timeout == 0 {
+		c.timeout = timeoutDefault
+	}
+	return c, nil
+}
+
+func (c *client) close() error {
+	err := c.transport.Close(context.Background())
+	c.http.CloseIdleConnections()
+	if errors.Is(err, elastictransport.ErrAlreadyClosed) {
+		return nil
+	}
+	return err
+}
+
+const (
+	typeJSON   = "application/json"
+	typeNDJSON = "application/x-ndjson"
+)
+
+// do sends a request and reads the answer into into, unless that is nil. path may end in a query.
+// Errors: *answerError, ErrUnavailable, ErrUnsupported, ctx's.
+func (c *client) do(ctx context.Context, method, path, contentType string, body []byte, into any) error {
+	bounded, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(bounded, method, path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	if len(body) == 0 {
+		req.Body, req.GetBody = nil, nil
+	} else {
+		req.Header.Set("Content-Type", contentType)
+	}
+	req.Header.Set("Accept", typeJSON)
+	resp, err := c.transport.Perform(req)
+	if err != nil {
+		return c.failure(ctx, err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read to its end, or its error is known
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		return answer(resp)
+	}
+	// OpenSearch, or a page of something between us and the cluster, would be taken at its word otherwise.
+	if resp.Header.Get("X-Elastic-Product") != "Elasticsearch" {
+		return fmt.Errorf("%w: what answers at %s is no Elasticsearch: %s", ErrUnsupported, c.name, supported)
+	}
+	if into == nil {
+		_, err = io.Copy(io.Discard, resp.Body)
+	} else {
+		err = json.UnmarshalRead(resp.Body, into)
+	}
+	if err != nil {
+		return c.failure(ctx, fmt.Errorf("reading the answer: %w", err))
+	}
+	return nil
+}
+
+// failure names an error of the way to the cluster and back.
+func (c *client) failure(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("asking elasticsearch at %s: %w", c.name, ctx.Err())
+	case errors.Is(err, elastictransport.ErrClosed):
+		return err
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: no answer of elasticsearch at %s within %v", ErrUnavailable, c.name, c.timeout)
+	}
+	return fmt.Errorf("%w: elasticsearch at %s cannot be reached: %w", ErrUnavailable, c.name, err)
+}
+
+const answerBytesMax = 64 << 10
+
+// answer reads an answer that is no success.
+func answer(resp *http.Response) error {
+	text, err := io.ReadAll(io.LimitReader(resp.Body, answerBytesMax))
+	if err != nil {
+		text = nil
+	}
+	var body struct {
+		Error struct {
+			Type   string `json:"type"`
+			Reason string `json:"reason"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(text, &body) != nil {
+		body.Error.Reason = string(bytes.TrimSpace(text[:min(len(text), 200)]))
+	}
+	return &answerError{Status: resp.StatusCode, Type: body.Error.Type, Reason: body.Error.Reason}
+}
