@@ -12,7 +12,7 @@ TEST_TIMEOUT := 25m
 
 export NEXUS_CACHE ?= $(CURDIR)/.cache
 
-.PHONY: help build dev test generate-check lint verify unit fuzz soak bench clean
+.PHONY: help build dev test generate-check lint verify unit fuzz soak bench stack-up stack-down clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -33,6 +33,8 @@ generate-check: ## generated code is what the schemas say
 	@git diff --exit-code -- schemas || { echo "generated code is stale: commit what 'go generate ./schemas/...' writes"; exit 1; }
 
 lint: $(TOOLS)/golangci-lint ## static checks
+	deploy/local/tools.sh
+	shellcheck -x deploy/local/*.sh
 	$(GO) vet ./...
 	$(TOOLS)/golangci-lint run ./...
 
@@ -53,6 +55,12 @@ bench: build ## the table of benchmarks/README.md
 
 $(TOOLS)/golangci-lint:
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+stack-up: ## Kafka (BROKERS=3: three), registry, Elasticsearch
+	@BROKERS=$(BROKERS) deploy/local/stack.sh up
+
+stack-down: ## stops what stack-up started
+	@deploy/local/stack.sh down
 
 clean: ## removes what was built, not your data
 	rm -rf bin .cache

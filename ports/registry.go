@@ -3,7 +3,7 @@ package ports
 import "context"
 
 // SchemaBytesMax is a size of Schema.Text that every registry takes.
-const SchemaBytesMax = 512 << 10
+const SchemaBytesMax = 128 << 10
 
 // Schema is an Avro schema under the subject that it is a version of. In Nexus a subject is the full name of the record.
 type Schema struct {

@@ -42,8 +42,9 @@ func (r *Registry) ask(ctx context.Context, act string, request func(context.Con
 // passes says whether an error may be gone at the next try.
 func passes(err error) bool {
 	var answer *sr.ResponseError
+	var tooLarge *http.MaxBytesError
 	switch {
-	case err == nil:
+	case err == nil, errors.As(err, &tooLarge):
 		return false
 	case errors.As(err, &answer):
 		return answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode == http.StatusRequestTimeout
@@ -55,11 +56,14 @@ func passes(err error) bool {
 // free of secrets, and never headers.
 func (r *Registry) explain(ctx context.Context, act string, err error) error {
 	var answer *sr.ResponseError
+	var tooLarge *http.MaxBytesError
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: asking %s: %w", act, r.place, ctx.Err())
+	case errors.As(err, &tooLarge):
+		return fmt.Errorf("%s: the answer of %s is larger than %d bytes", act, r.place, tooLarge.Limit)
 	case passes(err):
 		return fmt.Errorf("%s: %w: %s: %s", act, ports.ErrRegistryUnavailable, r.place, short(err.Error()))
 	case !errors.As(err, &answer):

@@ -156,11 +156,11 @@ func TestRegistry_endsAHangingCallWithItsContext(t *testing.T) {
 }
 
 func TestRegistry_boundsWhatItReads(t *testing.T) {
-	url, _ := serving(t, func(w http.ResponseWriter, _ *http.Request) {
+	url, requests := serving(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.CopyN(w, endless{}, 2*answerBytesMax)
 	})
-	if _, _, err := quick(t, Config{URLs: []string{url}}).Text(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "too large") {
-		t.Errorf("%v", err)
+	if _, _, err := quick(t, Config{URLs: []string{url}}).Text(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "is larger than") || requests.Load() != 1 {
+		t.Errorf("%v after %d requests", err, requests.Load())
 	}
 }
 

@@ -13,6 +13,7 @@
 #   run DIR       run in the foreground until stdin closes or a signal comes: a parent that dies takes the server along
 #   start DIR     run in the background; the address is printed, and stands in DIR/address, once the server is ready
 #   stop DIR      stop what start began
+#   status DIR    print the address, or be false if nothing runs there
 # Everything binds 127.0.0.1. A port is a free one, unless NEXUS_PORT names it.
 #
 # NEXUS_CACHE   where downloads are kept (default $HOME/.cache/nexus, else /tmp/nexus-cache-UID)
@@ -223,14 +224,16 @@ start() {
 	cat "$1/address"
 }
 
+status() { running "$1" && cat "$1/address"; }
+
 serve() {
 	case ${1:-} in
 	install) install ;;
-	run | start | stop)
+	run | start | stop | status)
 		[ -n "${2:-}" ] || die "usage: ${0##*/} $1 DIR"
 		mkdir -p "$2"
 		"$1" "$(cd "$2" && pwd)"
 		;;
-	*) die "usage: ${0##*/} install | run DIR | start DIR | stop DIR" ;;
+	*) die "usage: ${0##*/} install | run DIR | start DIR | stop DIR | status DIR" ;;
 	esac
 }
