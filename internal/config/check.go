@@ -92,6 +92,9 @@ func (l *loader) search() {
 	}
 	l.web("search", s.URL, s.HTTP(), s.CAFile)
 	l.pair("search", s.User, s.Password)
+	if inClear(s.HTTP()) && (s.User != "" || !s.APIKey.Empty()) {
+		l.fault(l.place("search.url"), "search.url: it would carry the password or API key readable for all on its way: use elasticsearch+https://")
+	}
 	if s.User != "" && !s.APIKey.Empty() {
 		l.fault(l.place("search.user"), "search.user: an API key is given, too: choose one")
 	}

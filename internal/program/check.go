@@ -15,7 +15,7 @@ import (
 )
 
 func checkCommand(t *topology.Topology) *cobra.Command {
-	var at target
+	var at remote
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "check", Short: "Recompute the invariants of a running system from its topics", Args: cobra.NoArgs,
@@ -56,7 +56,7 @@ func api(server string) check.API {
 	return check.API{URL: server, Client: &http.Client{Timeout: apiPatience}}
 }
 
-func runCheck(ctx context.Context, t *topology.Topology, at target) (*check.Report, error) {
+func runCheck(ctx context.Context, t *topology.Topology, at remote) (*check.Report, error) {
 	r, err := connect(ctx, t, at)
 	if err != nil {
 		return nil, err

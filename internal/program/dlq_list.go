@@ -15,7 +15,7 @@ import (
 )
 
 func dlqListCommand(t *topology.Topology) *cobra.Command {
-	var at target
+	var at remote
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "list", Short: "List the dead letters", Args: cobra.NoArgs,

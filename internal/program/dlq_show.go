@@ -15,7 +15,7 @@ import (
 )
 
 func dlqShowCommand(t *topology.Topology) *cobra.Command {
-	var at target
+	var at remote
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "show POSITION", Short: "Print a dead letter with the original record, byte for byte", Args: cobra.ExactArgs(1),

@@ -68,7 +68,7 @@ type finding struct {
 // doctor gathers findings.
 type doctor struct {
 	topology *topology.Topology
-	at       target
+	at       remote
 	data     string
 	chosen   func(flag string) bool // on the command line
 	findings []finding

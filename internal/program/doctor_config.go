@@ -117,14 +117,13 @@ func (d *doctor) search(ctx context.Context, settings *config.Config) {
 	}
 	ctx, cancel := seconds(ctx, 10)
 	defer cancel()
-	store, stop, err := system.OpenSearch(ctx, settings.Search)
+	store, err := system.OpenSearch(ctx, settings.Search)
 	if err != nil {
 		d.fail("search store", "start it, or correct search in the configuration", "%v", err)
 		return
 	}
-	_ = store
-	if err := stop(); err != nil {
+	if err := store.Close(); err != nil {
 		d.warn("search store", "ask again", "closing it: %v", err)
 	}
-	d.ok("search store", "%s answers and is of a release that is known", settings.Search.HTTP())
+	d.ok("search store", "%s answers, Elasticsearch %s", settings.Search.HTTP(), store.Version())
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func eventsExportCommand(t *topology.Topology) *cobra.Command {
-	var at target
+	var at remote
 	var chosen []string
 	var asJSON bool
 	c := &cobra.Command{

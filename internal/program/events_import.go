@@ -113,7 +113,7 @@ func restore(ctx context.Context, t *topology.Topology, a *archive.Archive, dir 
 	if err := caughtUp(ctx, d, newBar(out, "read models")); err != nil {
 		return nil, err
 	}
-	return runCheck(ctx, t, target{server: d.Endpoints().API})
+	return runCheck(ctx, t, remote{server: d.Endpoints().API})
 }
 
 const (

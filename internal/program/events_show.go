@@ -19,7 +19,7 @@ import (
 )
 
 func eventsShowCommand(t *topology.Topology) *cobra.Command {
-	var at target
+	var at remote
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "show POSITION | AGGREGATE ID", Short: "Print one event, or all of one aggregate, with their data", Args: cobra.RangeArgs(1, 2),

@@ -16,7 +16,7 @@ import (
 )
 
 func eventsTailCommand(t *topology.Topology) *cobra.Command {
-	var at target
+	var at remote
 	var from string
 	var chosen []string
 	var asJSON bool

@@ -12,7 +12,7 @@ import (
 
 func topologyCommand(t *topology.Topology) *cobra.Command {
 	var format string
-	var at target
+	var at remote
 	c := &cobra.Command{
 		Use: "topology", Short: "Describe aggregates, projections, topics and schemas", Args: cobra.NoArgs,
 		Long: "topology describes what the program declares. With --server it shows what runs: which instance holds which\n" +
@@ -44,7 +44,7 @@ func topologyCommand(t *topology.Topology) *cobra.Command {
 	return c
 }
 
-func showAssignment(c *cobra.Command, t *topology.Topology, at target, format string) error {
+func showAssignment(c *cobra.Command, t *topology.Topology, at remote, format string) error {
 	r, err := connect(c.Context(), t, at)
 	if err != nil {
 		return err

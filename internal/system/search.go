@@ -2,7 +2,9 @@ package system
 
 import (
 	"context"
+	"fmt"
 
+	"github.com/nexusblueprint/nexus/adapters/elasticsearch"
 	"github.com/nexusblueprint/nexus/adapters/embedded/search"
 	"github.com/nexusblueprint/nexus/internal/config"
 )
@@ -15,11 +17,11 @@ func (s *System) openSearch(ctx context.Context) error {
 	if s.settings.Search.Embedded() {
 		return s.openEmbeddedSearch(ctx)
 	}
-	store, stop, err := OpenSearch(ctx, s.settings.Search)
+	store, err := OpenSearch(ctx, s.settings.Search)
 	if err != nil {
 		return err
 	}
-	s.onStop(stop)
+	s.onStop(store.Close)
 	s.search = store
 	return nil
 }
@@ -35,4 +37,17 @@ func (s *System) openEmbeddedSearch(ctx context.Context) error {
 		s.logger.Warn("the search store is filled anew from the tables", "reason", report.Reason)
 	}
 	return nil
+}
+
+// OpenSearch reaches a search store that others run.
+func OpenSearch(ctx context.Context, cfg config.Search) (*elasticsearch.Store, error) {
+	ctx, cancel := context.WithTimeout(ctx, reachPatience)
+	defer cancel()
+	store, err := elasticsearch.Open(ctx, elasticsearch.Config{
+		URLs: []string{cfg.HTTP()}, Username: cfg.User, Password: cfg.Password.Reveal(), APIKey: cfg.APIKey.Reveal(), CAFile: cfg.CAFile,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("search store %s: %w", cfg.HTTP(), err)
+	}
+	return store, nil
 }

@@ -17,12 +17,12 @@ import (
 	"github.com/nexusblueprint/nexus/topology"
 )
 
-// target is a running system that a tool looks into: it asks the server where
+// remote is a running system that a tool looks into: it asks the server where
 // broker and registry are. Where they want TLS or credentials, those come from a
 // configuration file, and the addresses with them.
-type target struct{ server, file string }
+type remote struct{ server, file string }
 
-func (at *target) flags(c *cobra.Command) {
+func (at *remote) flags(c *cobra.Command) {
 	c.Flags().StringVar(&at.server, "server", "http://127.0.0.1:8080", "`URL` of the running system's API")
 	c.Flags().StringVar(&at.file, "config", "", "`file` of settings, for a broker or registry that wants TLS or credentials")
 }
@@ -40,7 +40,7 @@ type running struct {
 }
 
 // connect asks the server where its parts are.
-func connect(ctx context.Context, t *topology.Topology, at target) (*running, error) {
+func connect(ctx context.Context, t *topology.Topology, at remote) (*running, error) {
 	e, err := api(at.server).Endpoints(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("asking %s where the broker is (is the system running? start it with nexus dev, or name it with --server): %w", at.server, err)
