@@ -225,7 +225,7 @@ func (g *group) supervise(ctx context.Context, c clock.Clock) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, engine.ErrFenced):
-			return fmt.Errorf("group %s: %w", g.name, err)
+			return fmt.Errorf("group %s: %w", g.name, g.engine.Err()) // without what goka wraps around it
 		case c.Now().Sub(began) > restartPauseMax:
 			pause = restartPauseMin
 		}

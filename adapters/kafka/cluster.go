@@ -27,7 +27,11 @@ type topic struct {
 
 // Look asks the cluster. Topics that do not exist are left out.
 func Look(ctx context.Context, admin *kadm.Client, topics ...string) (*Cluster, error) {
-	meta, err := admin.Metadata(kadm.WithAuthorizedOps(ctx), topics...) // with it, kadm does not answer from memory
+	fresh := kadm.WithAuthorizedOps(ctx) // with it, kadm does not answer from memory
+	meta, err := admin.BrokerMetadata(fresh)
+	if len(topics) > 0 { // none would mean all
+		meta, err = admin.Metadata(fresh, topics...)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("asking the cluster for its brokers: %w", err)
 	}
