@@ -3,10 +3,10 @@ package engine
 import "context"
 
 // Local is state of one partition beside the group table that changes with the
-// table's transactions, in the same batch of the local store. Unlike the table it
-// has no changelog: after a crash the store is as of an earlier transaction, and on
-// an empty disk it holds nothing, so Open must bring it up to date, usually from a
-// topic of the same transactions whose offset it keeps (see Batch.Produced).
+// table's transactions, in the local store. Unlike the table it has no changelog:
+// after a crash it is as of an earlier transaction, and on an empty disk it holds
+// nothing, so Open must bring it up to date, usually from a topic of the same
+// transactions whose offset it keeps (see Batch.Produced).
 //
 // Calls for one partition never overlap; calls for different partitions may, in
 // Open and Close. Open, then any number of Commit and Rollback, then Close.
@@ -14,9 +14,8 @@ type Local interface {
 	// Open is called when the table is restored and before the first record. Its
 	// context ends when the partition is taken away. An error ends the processor.
 	Open(ctx context.Context, partition int32, kv KV) error
-	// Commit is called after Kafka has committed: b goes into the same batch as the
-	// table's changes and its changelog offset. Call nothing else of the engine. An
-	// error ends the processor; the transaction stays committed.
+	// Commit is called after Kafka has committed: b is put down whole. Call nothing
+	// else of the engine. An error ends the processor; the transaction stays committed.
 	Commit(partition int32, b Batch) error
 	// Rollback is called after the transaction was aborted: forget what callbacks did since the last Commit.
 	Rollback(partition int32)

@@ -23,6 +23,7 @@ type Store struct {
 
 	rowLimit   int64
 	cachedRows atomic.Int64 // bytes in the tables' row caches
+	unsaved    atomic.Int64 // bytes of committed rows that are not in the local store yet
 
 	batches sync.Pool // of *storeBatch
 

@@ -37,8 +37,9 @@ const (
 //
 // The local store holds at every moment the committed table as of its mark. A
 // transaction's writes stay in the overlay, where only this partition's callbacks
-// read them, until they go down in one batch with the changelog offset, or are
-// forgotten. So a crash leaves nothing to repair.
+// read them, until they are committed and go down some time later, in one batch with
+// the changelog offset (see unsaved), or are forgotten. So a crash leaves nothing to
+// repair.
 type table struct {
 	sp   *space
 	part int32
@@ -58,7 +59,8 @@ type table struct {
 	bytes   int
 	replay  int64 // replaying: offset of the last record in the overlay, -1 if none
 	topic   [16]byte
-	rows    rowCache     // committed values, once replaying is over
+	unsaved unsaved      // committed values that the local store has not got yet
+	rows    rowCache     // committed values that it has
 	records []kgo.Record // scratch of flush
 }
 
@@ -113,6 +115,9 @@ func (t *table) Close() error {
 			return err
 		}
 	}
+	if err := t.save(); err != nil {
+		return err
+	}
 	t.forget()
 	t.rows.drop()
 	return t.touch()
@@ -148,7 +153,10 @@ func (t *table) Get(key string) ([]byte, error) {
 // committedValue reads past the open transaction.
 func (t *table) committedValue(key string) ([]byte, error) {
 	t.mu.Lock()
-	v, ok := t.rows.get(key)
+	v, ok := t.unsaved.rows[key]
+	if !ok {
+		v, ok = t.rows.get(key)
+	}
 	version := t.rows.version
 	t.mu.Unlock()
 	if ok {
@@ -159,7 +167,7 @@ func (t *table) committedValue(key string) ([]byte, error) {
 		return nil, err
 	}
 	t.mu.Lock()
-	// A commit between the read and now may have made it old.
+	// The store may have been written to between the read and now.
 	if t.rows.version == version && t.mode != replaying {
 		t.rows.put(key, v)
 	}
@@ -343,19 +351,22 @@ func (t *table) flush(topic string, produce func(*kgo.Record)) int {
 	return n
 }
 
-// committed turns the overlay into cached rows after the store has taken it.
-func (t *table) committed() {
+// committed turns the overlay into committed values; offset is the changelog's.
+func (t *table) committed(offset int64) {
 	t.mu.Lock()
-	t.rows.version++
 	for i := range t.ents {
-		t.rows.put(t.ents[i].key, t.ents[i].value)
+		t.unsaved.put(t.sp.s, t.ents[i].key, t.ents[i].value)
+	}
+	t.unsaved.offset = offset
+	if t.unsaved.since.IsZero() {
+		t.unsaved.since = t.now()
 	}
 	t.forget()
 	t.mu.Unlock()
 }
 
 // Iterator shows what the store holds: the committed table, without the open
-// transaction. A replayed table first moves down what it has gathered.
+// transaction. What was gathered for it goes down first.
 func (t *table) Iterator() (storage.Iterator, error) { return t.IteratorWithRange(nil, nil) }
 
 // IteratorWithRange goes from start to limit; without a limit over the keys that
@@ -365,6 +376,8 @@ func (t *table) IteratorWithRange(start, limit []byte) (storage.Iterator, error)
 	var err error
 	if t.mode == replaying {
 		err = t.flushReplay()
+	} else {
+		err = t.save()
 	}
 	t.mu.Unlock()
 	if err != nil {

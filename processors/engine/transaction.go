@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,8 +14,6 @@ const (
 	// A poll that brings fewer records is followed by a rest.
 	restBelow        = 500
 	restsPerInterval = 4
-	// parallelBytes of table values are worth a goroutine per partition when they go down.
-	parallelBytes = 256 << 10
 	// txnBytes of table values end the gathering of a transaction.
 	txnBytes = 16 << 20
 )
@@ -315,57 +312,34 @@ func (s *session) notCommitted() error {
 	}
 }
 
-// commitLocally puts what the transaction changed into the store, each partition as
-// one batch: partitions do not depend on each other, and their batches are work for
-// all cores while no callback runs. If the process dies before or in it, recovery
-// replays the rest from the changelog.
+// commitLocally makes what the transaction changed the committed state: of the tables
+// in memory, of the local states in the store. If the process dies before or in it,
+// recovery replays the rest from the changelog.
 func (s *session) commitLocally() error {
-	if s.tabled < parallelBytes {
-		for i := range s.parts {
-			if err := s.commitPartition(i); err != nil {
-				return err
-			}
+	e := s.e
+	for _, t := range s.tables {
+		keys, _ := t.dirty()
+		if keys == 0 {
+			continue
 		}
-		return nil
+		off := s.out.offsets.get(e.table, t.part)
+		if off < 0 {
+			return fmt.Errorf("the broker took %d records of %s/%d and did not say at which offset", keys, e.table, t.part)
+		}
+		t.committed(off)
 	}
-	errs := make([]error, len(s.parts))
-	var wg sync.WaitGroup
-	for i := range s.parts {
-		wg.Go(func() { errs[i] = s.commitPartition(i) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
-// commitPartition puts down what the transaction changed in the i-th of our partitions.
-func (s *session) commitPartition(i int) error {
-	e, part := s.e, s.parts[i]
 	b := e.store.batch()
 	defer e.store.reuse(b)
-	if len(s.tables) > 0 {
-		t := s.tables[i]
-		if keys, _ := t.dirty(); keys > 0 {
-			off := s.out.offsets.get(e.table, part)
-			if off < 0 {
-				return fmt.Errorf("the broker took %d records of %s/%d and did not say at which offset", keys, e.table, part)
-			}
-			t.addTo(b, off)
-		}
-	}
-	if len(s.locals) > 0 {
-		l := s.locals[i]
-		lb := localBatch{b: b, sp: l.sp, produced: func(topic string) int64 { return s.out.offsets.get(topic, part) }}
-		if err := e.cfg.Local.Commit(part, lb); err != nil {
-			return fmt.Errorf("local state of partition %d: %w", part, err)
+	for _, l := range s.locals {
+		lb := localBatch{b: b, sp: l.sp, produced: func(topic string) int64 { return s.out.offsets.get(topic, l.part) }}
+		if err := e.cfg.Local.Commit(l.part, lb); err != nil {
+			return fmt.Errorf("local state of partition %d: %w", l.part, err)
 		}
 	}
 	if err := e.store.apply(b); err != nil {
 		return err
 	}
-	if len(s.tables) > 0 {
-		s.tables[i].committed()
-	}
-	return nil
+	return s.saveOne()
 }
 
 // adapt tells the pace what came, and sets how much a poll may bring if the table's
