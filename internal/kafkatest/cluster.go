@@ -48,10 +48,16 @@ func Dedicated(t testing.TB) *Cluster {
 }
 
 // Kill ends a broker with kill -9.
-func (c *Cluster) Kill(t testing.TB, broker int) { c.take(t, "kill-node", broker) }
+func (c *Cluster) Kill(t testing.TB, broker int) {
+	t.Helper()
+	c.take(t, "kill-node", broker)
+}
 
 // Stop ends a broker cleanly: it hands over its partitions first.
-func (c *Cluster) Stop(t testing.TB, broker int) { c.take(t, "stop-node", broker) }
+func (c *Cluster) Stop(t testing.TB, broker int) {
+	t.Helper()
+	c.take(t, "stop-node", broker)
+}
 
 func (c *Cluster) take(t testing.TB, verb string, broker int) {
 	t.Helper()

@@ -16,6 +16,7 @@ import (
 
 // write produces one record and returns when it is acknowledged, or not within limit.
 func write(t *testing.T, cl *kgo.Client, topic, value string, limit time.Duration) error {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	return cl.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte(value)}).FirstErr()
@@ -23,6 +24,7 @@ func write(t *testing.T, cl *kgo.Client, topic, value string, limit time.Duratio
 
 // values reads what is committed of a topic, up to a value.
 func values(t *testing.T, b *Broker, topic, last string) string {
+	t.Helper()
 	cl := b.Client(t, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -69,6 +71,7 @@ func TestThree(t *testing.T) {
 // replicated checks that a topic has three copies, of which two must be in sync. It
 // brings the topics of groups and transactions about by using both.
 func (c *Cluster) replicated(t *testing.T, topic string) {
+	t.Helper()
 	cl := c.Client(t, kgo.TransactionalID(c.Prefix+"t"), kgo.ConsumerGroup(c.Prefix+"g"), kgo.ConsumeTopics(c.Prefix+"x"))
 	if err := cl.BeginTransaction(); err != nil {
 		t.Fatal(err)

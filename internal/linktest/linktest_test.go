@@ -12,6 +12,7 @@ import (
 
 // echo is a server that sends back what it gets.
 func echo(t *testing.T) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -37,6 +38,7 @@ func echo(t *testing.T) string {
 }
 
 func dial(t *testing.T, l *Link) net.Conn {
+	t.Helper()
 	c, err := net.Dial("tcp", l.Addr)
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@
 package servertest
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -72,7 +73,7 @@ func (s *Server) await() error {
 		select {
 		case err := <-s.ended:
 			text, _ := os.ReadFile(s.said())
-			return fmt.Errorf("%s ended before its server was ready (%v):\n%s", s.script, err, text)
+			return errors.Join(fmt.Errorf("%s ended before its server was ready:\n%s", s.script, text), err)
 		case <-deadline:
 			text, _ := os.ReadFile(s.said())
 			return fmt.Errorf("%s was not ready within %v:\n%s", s.script, patience, text)

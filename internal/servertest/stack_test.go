@@ -16,6 +16,7 @@ import (
 
 // stack runs stack.sh on a folder and ports of this test.
 func stack(t *testing.T, verb, dir, ports string) (string, error) {
+	t.Helper()
 	cmd := exec.Command("bash", filepath.Join(deploy, "local", "stack.sh"), verb)
 	cmd.Env = append(os.Environ(), "STACK_DIR="+dir, "STACK_PORTS="+ports, "KAFKA_OPTS=-XX:TieredStopAtLevel=1")
 	out, err := cmd.CombinedOutput()
@@ -24,6 +25,7 @@ func stack(t *testing.T, verb, dir, ports string) (string, error) {
 
 // freePorts are three ports that nobody listens on, nor on what a Kafka there also takes.
 func freePorts(t *testing.T) string {
+	t.Helper()
 	var ports []string
 	for base := 24000 + os.Getpid()%1000; len(ports) < 3 && base < 32000; base += 20 {
 		free := func(port int) bool {
