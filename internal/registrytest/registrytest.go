@@ -6,20 +6,14 @@
 package registrytest
 
 import (
-	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"github.com/nexusblueprint/nexus/internal/servertest"
 )
 
 // Server is the Apicurio of this test binary. Its tests do not run in parallel: Stop takes it away from all of them.
@@ -27,10 +21,7 @@ type Server struct {
 	// URL is the base address of the API, the same after a Stop and a Start.
 	URL string
 
-	dir     string
-	stdin   io.Closer  // what the script waits on; nil while stopped
-	ended   chan error // of the script
-	address string
+	server *servertest.Server
 }
 
 // Apicurio returns the registry, which the first call starts. It ends with the test binary, however that ends.
@@ -44,86 +35,26 @@ func Apicurio(t testing.TB) *Server {
 }
 
 var shared = sync.OnceValues(func() (*Server, error) {
-	dir, err := os.MkdirTemp("", "nexus-registry-")
+	s, err := servertest.Start("registry.sh")
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir}
-	if err := s.run(""); err != nil {
-		return nil, err
-	}
-	s.URL = "http://" + s.address + "/apis/ccompat/v7"
-	return s, nil
+	return &Server{URL: "http://" + s.Address + "/apis/ccompat/v7", server: s}, nil
 })
 
 // Stop ends the server; what it holds stays.
 func (s *Server) Stop(t testing.TB) {
 	t.Helper()
-	_ = s.stdin.Close()
-	s.stdin = nil
-	if err := <-s.ended; err != nil {
-		t.Fatalf("stopping the registry: %v", err)
+	if err := s.server.Do("stop-server"); err != nil {
+		t.Fatal(err)
 	}
 }
 
 // Start starts the server again, after a Stop.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
-	_, port, err := net.SplitHostPort(s.address)
-	if err == nil {
-		err = s.run(port)
-	}
-	if err != nil {
-		t.Fatalf("starting the registry again: %v", err)
-	}
-}
-
-// patience covers the first start, which may download Java and the server.
-const patience = 6 * time.Minute
-
-// run starts the script and waits until the registry answers. The write end of the script's stdin stays open in this
-// process: its closing, by Stop or by our death, ends the server.
-func (s *Server) run(port string) error {
-	_, self, _, _ := runtime.Caller(0)
-	script := filepath.Join(filepath.Dir(self), "..", "..", "deploy", "local", "registry.sh")
-	out, err := os.Create(filepath.Join(s.dir, "script.log"))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = out.Close() }()
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = r.Close() }()
-	address := filepath.Join(s.dir, "address")
-	if err := os.Remove(address); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	cmd := exec.Command("bash", script, "run", s.dir) //nolint:gosec,noctx // the module's own script, which lives as long as the test program
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = r, out, out
-	cmd.Env = append(os.Environ(), "NEXUS_PORT="+port)
-	if err := cmd.Start(); err != nil {
-		_ = w.Close()
-		return fmt.Errorf("starting %s: %w", script, err)
-	}
-	s.stdin, s.ended = w, make(chan error, 1)
-	go func() { s.ended <- cmd.Wait() }()
-	for deadline := time.After(patience); ; {
-		if text, err := os.ReadFile(address); err == nil {
-			s.address = strings.TrimSpace(string(text))
-			return nil
-		}
-		select {
-		case err := <-s.ended:
-			text, _ := os.ReadFile(out.Name())
-			return fmt.Errorf("%s ended (%w):\n%s", script, err, text)
-		case <-deadline:
-			_ = w.Close()
-			text, _ := os.ReadFile(out.Name())
-			return fmt.Errorf("%s was not ready in time:\n%s", script, text)
-		case <-time.After(50 * time.Millisecond):
-		}
+	if err := s.server.Do("start-server"); err != nil {
+		t.Fatal(err)
 	}
 }
 
