@@ -26,6 +26,7 @@ func SearchStore(t *testing.T, store ports.SearchStore) {
 		{"searching", searchQueryCases},
 		{"text", searchTextCases},
 		{"paging", searchPageCases},
+		{"trouble", searchFaultCases},
 	}
 	n := 0
 	for _, g := range groups {
@@ -375,6 +376,7 @@ func searchRejects(t *searchTest) {
 		"version 2^63":          func(d *ports.Document) { d.Version = 1 << 63 },
 		"delete of version 0":   func(d *ports.Document) { d.Version, d.Deleted = 0, true },
 		"no JSON":               func(d *ports.Document) { d.JSON = nil },
+		"JSON not of UTF-8":     func(d *ports.Document) { d.JSON = []byte("{\"a\":\"\xc3\"}") },
 		"too few values":        func(d *ports.Document) { d.Values = d.Values[1:] },
 		"string for a long":     func(d *ports.Document) { d.Values[1] = "1" },
 		"float for a money":     func(d *ports.Document) { d.Values[2] = 1.0 },

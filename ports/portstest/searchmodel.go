@@ -3,6 +3,7 @@ package portstest
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -103,11 +104,11 @@ func (r searchRandom) value(kind ports.Kind) any {
 	case ports.KindKeyword:
 		return r.of("", "a", "A", "ab", "b", "é", "😀", "a b", "a\x00", fmt.Sprint(r.IntN(50)))
 	case ports.KindDouble:
-		return r.of(0.0, -0.5, 0.1, 1e300, -1e-300, float64(r.IntN(20))/4)
+		return r.of(0.0, math.Copysign(0, -1), -0.5, 0.1, 1e300, -1e-300, float64(r.IntN(20))/4)
 	case ports.KindBool:
 		return r.IntN(2) == 0
 	default:
-		return r.of(int64(0), int64(1)<<53, int64(1)<<53+1, int64(-1)<<63, int64(1)<<62, r.Int64N(10), -r.Int64N(10))
+		return r.of(int64(0), int64(1)<<53, int64(1)<<53+1, int64(math.MinInt64), int64(math.MaxInt64), int64(1)<<62, r.Int64N(10), -r.Int64N(10))
 	}
 }
 

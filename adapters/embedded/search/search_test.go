@@ -92,6 +92,15 @@ func TestStore_Conforms(t *testing.T) {
 	})
 }
 
+func TestStore_Outage(t *testing.T) {
+	path := newPath(t)
+	s, _ := openAt(t, path)
+	portstest.SearchStoreOutage(t, s, portstest.SearchOutage{
+		Stop:  func() { shut(t, s) },
+		Start: func() ports.SearchStore { s, _ := openAt(t, path); return s },
+	})
+}
+
 func TestStore_ColumnIndexes(t *testing.T) {
 	s, _ := openAt(t, newPath(t))
 	fill(t, s, 3000, 1)

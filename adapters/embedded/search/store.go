@@ -123,7 +123,13 @@ func (s *Store) Close() error {
 }
 
 // Refresh has nothing to do: a commit is visible to every search that starts after it.
-func (s *Store) Refresh(_ context.Context, index string) error {
+func (s *Store) Refresh(ctx context.Context, index string) error {
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	_, err := s.index(index)
 	return err
 }
@@ -140,6 +146,9 @@ func (s *Store) index(name string) (*index, error) {
 
 // take waits until nobody else writes and hands over the writer, which has to be given back.
 func (s *Store) take(ctx context.Context) (*writer, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err // select would take either
+	}
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
