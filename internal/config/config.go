@@ -115,7 +115,7 @@ func (s Secret) String() string {
 	return "***"
 }
 
-// GoString, MarshalText and LogValue keep it out of dumps, JSON and logs.
+// GoString keeps it out of dumps, as the methods below out of JSON and logs.
 func (s Secret) GoString() string { return s.String() }
 
 // MarshalText implements encoding.TextMarshaler.
