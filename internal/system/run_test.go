@@ -13,11 +13,14 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/shop"
 	"github.com/nexusblueprint/nexus/topology"
@@ -116,6 +119,27 @@ func TestRun_says_why_it_does_not_start(t *testing.T) {
 		c.Bus.URL = "kafka://127.0.0.1:1"
 		refused(t, c, "no broker answers at 127.0.0.1:1")
 	})
+	t.Run("the registry checks nothing", func(t *testing.T) {
+		registrytest.SetLevel(t, c.Registry.URL, "", "NONE")
+		defer registrytest.SetLevel(t, c.Registry.URL, "", "FULL_TRANSITIVE")
+		refused(t, c, "the registry at "+c.Registry.URL, "set BACKWARD_TRANSITIVE or FULL_TRANSITIVE")
+	})
+	t.Run("the broker is too old", func(t *testing.T) {
+		old := settings(t, kafkatest.Kfake(t, kfake.MaxVersions(kversion.V3_9_0())), true)
+		refused(t, old, "transaction.version is 0 and exactly-once needs 2", "use Kafka 4.0 or newer", "bus.allowTransactionV1")
+		old.Bus.AllowTransactionV1 = true
+		var log written
+		s, err := begin(t, old, &log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(log.String(), "bus.allowTransactionV1 accepts that") {
+			t.Errorf("no warning:\n%s", log.String())
+		}
+	})
 	t.Run("a topic has other settings", func(t *testing.T) {
 		admin := kadm.NewClient(b.Client(t))
 		if _, err := admin.CreateTopic(t.Context(), 3, 1, map[string]*string{"cleanup.policy": kadm.StringPtr("compact")}, "shop.order.events"); err != nil {
@@ -127,6 +151,19 @@ func TestRun_says_why_it_does_not_start(t *testing.T) {
 			}
 		}()
 		refused(t, c, "topic shop.order.events has 3 partitions", "cleanup.policy=compact")
+	})
+	t.Run("no search store answers, or one of another release", func(t *testing.T) {
+		other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Elastic-Product", "Elasticsearch")
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, `{"version":{"number":"6.8.23","build_flavor":"default"},"tagline":"You Know, for Search"}`)
+		}))
+		defer other.Close()
+		c := c
+		c.Roles, c.Search.URL = []string{config.Sink}, "elasticsearch+"+other.URL
+		refused(t, c, "search store "+other.URL, "6.8.23")
+		c.Search.URL = "elasticsearch+http://127.0.0.1:1"
+		refused(t, c, "search store http://127.0.0.1:1")
 	})
 	t.Run("the data folder is in use", func(t *testing.T) {
 		s, err := begin(t, c, &written{})
@@ -154,15 +191,15 @@ func TestRun_a_spare_instance_is_ready(t *testing.T) {
 		}
 		all = append(all, s)
 	}
-	for _, s := range all {
-		resp, err := http.Get(s.Endpoints().API + "/readyz")
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			t.Errorf("/readyz answers %d", resp.StatusCode)
-		}
+	for _, s := range all { // the last to join made the others recover once more
+		kafkatest.Eventually(t, time.Minute, s.settings.Instance+" is ready", func() bool {
+			resp, err := http.Get(s.Endpoints().API + "/readyz")
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			return resp.StatusCode == http.StatusOK
+		})
 	}
 	for _, s := range all {
 		if err := s.Stop(); err != nil {
