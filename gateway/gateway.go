@@ -58,6 +58,7 @@ type Endpoints struct {
 
 // Gateway answers HTTP. Make one with New; it is safe for concurrent use.
 type Gateway struct {
+	surface
 	topology  *topology.Topology
 	emitter   Emitter
 	outcomes  Outcomes
@@ -65,10 +66,8 @@ type Gateway struct {
 	history   History
 	positions Positions
 	search    ports.SearchReader
-	checks    []Check
 	clock     clock.Clock
 	random    io.Reader
-	log       *slog.Logger
 
 	kinds   map[string]*commandKind
 	models  []*readModel
@@ -80,11 +79,9 @@ type Gateway struct {
 
 	singles, lots, batches, queries gate
 
-	endpoints, openAPI []byte // bodies that never change
-	draining           atomic.Bool
-	full               atomic.Bool // the log had no room for the last command
-	hosts              atomic.Pointer[hostRule]
-	engine             *gin.Engine
+	openAPI []byte      // a body that never changes
+	full    atomic.Bool // the log had no room for the last command
+	engine  *gin.Engine
 }
 
 // New makes a gateway. It starts nothing.
@@ -93,10 +90,10 @@ func New(o Options) (*Gateway, error) {
 		return nil, fmt.Errorf("making the gateway: the options lack %s", strings.Join(missing, ", "))
 	}
 	g := &Gateway{
+		surface:  surface{checks: o.Checks, endpoints: o.Endpoints.json(), log: o.Log},
 		topology: o.Topology, emitter: o.Emitter, outcomes: o.Outcomes, states: o.States, history: o.History,
-		positions: o.Positions, search: o.Search, checks: o.Checks, clock: o.Clock, random: o.Random, log: o.Log,
+		positions: o.Positions, search: o.Search, clock: o.Clock, random: o.Random,
 		flights: newFlights(), singles: newGate(singlesMax), lots: newGate(lotsMax), batches: newGate(batchesMax), queries: newGate(queriesMax),
-		endpoints: o.Endpoints.json(),
 	}
 	if faults := o.Topology.Faults(); len(faults) > 0 {
 		return nil, fmt.Errorf("making the gateway: the topology has faults: %s", strings.Join(faults, "; "))
@@ -133,18 +130,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.engine.S
 
 // routes declares what is answered where.
 func (g *Gateway) routes(registry *prometheus.Registry) *gin.Engine {
-	gin.SetMode(gin.ReleaseMode) // gin's only switch for its own printing is a global one
-	e := gin.New()
-	// Ids may hold encoded slashes: match the path as it was sent, decode later.
-	e.UseEscapedPath, e.UnescapePathValues = true, false
-	e.RedirectTrailingSlash, e.RedirectFixedPath, e.HandleMethodNotAllowed = false, false, true
-	e.Use(g.observe, g.guard, g.checkHost)
-	e.NoRoute(func(c *gin.Context) {
-		fail(c, problemf(codeNotFound, "there is nothing at this path; the routes are listed in /api/openapi.json"))
-	})
-	e.NoMethod(func(c *gin.Context) {
-		fail(c, problemf(codeMethodNotAllowed, "this path answers %s", c.Writer.Header().Get("Allow")))
-	})
+	e := newEngine("there is nothing at this path; the routes are listed in /api/openapi.json", g.observe, g.guard, g.checkHost)
 
 	e.POST("/api/commands/:type", g.postCommand)
 	e.POST("/api/commands", g.postBatch)
@@ -154,14 +140,25 @@ func (g *Gateway) routes(registry *prometheus.Registry) *gin.Engine {
 	e.GET("/api/queries/:name/:id", g.limited, g.getDocument)
 	e.GET("/api/aggregates/:type/:id", g.limited, g.getAggregate)
 	e.GET("/api/aggregates/:type/:id/events", g.limited, g.getEvents)
-	e.GET("/api/admin/endpoints", g.getEndpoints)
+	g.mount(e, registry)
 	e.GET("/api/openapi.json", g.getOpenAPI)
-	for _, method := range []string{http.MethodGet, http.MethodHead} { // probes use either
-		e.Handle(method, "/healthz", g.getHealth)
-		e.Handle(method, "/readyz", g.getReady)
-	}
-	e.GET("/metrics", gin.WrapH(metricsHandler(registry)))
 	e.GET("/", func(c *gin.Context) { c.Redirect(http.StatusFound, "/api/openapi.json") })
+	return e
+}
+
+// newEngine is a router without surprises: what is not declared is answered with
+// a problem.
+func newEngine(elsewhere string, before ...gin.HandlerFunc) *gin.Engine {
+	gin.SetMode(gin.ReleaseMode) // gin's only switch for its own printing is a global one
+	e := gin.New()
+	// Ids may hold encoded slashes: match the path as it was sent, decode later.
+	e.UseEscapedPath, e.UnescapePathValues = true, false
+	e.RedirectTrailingSlash, e.RedirectFixedPath, e.HandleMethodNotAllowed = false, false, true
+	e.Use(before...)
+	e.NoRoute(func(c *gin.Context) { fail(c, problemf(codeNotFound, "%s", elsewhere)) })
+	e.NoMethod(func(c *gin.Context) {
+		fail(c, problemf(codeMethodNotAllowed, "this path answers %s", c.Writer.Header().Get("Allow")))
+	})
 	return e
 }
 

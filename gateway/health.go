@@ -1,18 +1,71 @@
 package gateway
 
 import (
+	"context"
+	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
+// surface is what every process answers, whatever its roles: whether it lives,
+// whether it is ready, its metrics, and where its parts are.
+type surface struct {
+	checks    []Check
+	endpoints []byte
+	log       *slog.Logger
+	draining  atomic.Bool
+	hosts     atomic.Pointer[hostRule]
+}
+
+// mount declares the routes.
+func (o *surface) mount(e *gin.Engine, registry *prometheus.Registry) {
+	for _, method := range []string{http.MethodGet, http.MethodHead} { // probes use either
+		e.Handle(method, "/healthz", o.getHealth)
+		e.Handle(method, "/readyz", o.getReady)
+	}
+	e.GET("/metrics", gin.WrapH(metricsHandler(registry)))
+	e.GET("/api/admin/endpoints", o.getEndpoints)
+}
+
+// HealthOptions are what a process without a gateway shows. All are needed.
+type HealthOptions struct {
+	Checks    []Check
+	Endpoints Endpoints
+	Metrics   *prometheus.Registry
+	Log       *slog.Logger
+}
+
+// Health answers for a process that has no gateway: /healthz, /readyz, /metrics
+// and /api/admin/endpoints, as a gateway does. Make one with NewHealth.
+type Health struct {
+	surface
+	engine *gin.Engine
+}
+
+// NewHealth makes it; nothing is started.
+func NewHealth(o HealthOptions) *Health {
+	h := &Health{surface: surface{checks: o.Checks, endpoints: o.Endpoints.json(), log: o.Log}}
+	h.engine = newEngine("this process has no gateway: it answers /healthz, /readyz, /metrics and /api/admin/endpoints", h.guard, h.checkHost)
+	h.mount(h.engine, o.Metrics)
+	return h
+}
+
+// Run serves on the listener until ctx ends, and closes it.
+func (h *Health) Run(ctx context.Context, listener net.Listener) error {
+	return h.serve(ctx, listener, h.engine, "the operation routes listen beyond this machine, without authentication: everyone who reaches the port can read metrics and addresses")
+}
+
 // getHealth is GET /healthz: the process answers.
-func (g *Gateway) getHealth(c *gin.Context) { answer(c, http.StatusOK, []byte(`{"ok":true}`)) }
+func (o *surface) getHealth(c *gin.Context) { answer(c, http.StatusOK, []byte(`{"ok":true}`)) }
 
 // getReady is GET /readyz: 200 once every check is passed and while the server
 // takes new requests.
-func (g *Gateway) getReady(c *gin.Context) {
+func (o *surface) getReady(c *gin.Context) {
 	ready := true
 	body := []byte(`,"checks":[`)
 	add := func(name string, ok bool, detail string) {
@@ -24,12 +77,12 @@ func (g *Gateway) getReady(c *gin.Context) {
 		body = strconv.AppendBool(append(body, `,"ok":`...), ok)
 		body = append(appendText(append(body, `,"detail":`...), detail), '}')
 	}
-	if g.draining.Load() {
+	if o.draining.Load() {
 		add("serving", false, "the server is shutting down")
 	} else {
 		add("serving", true, "")
 	}
-	for _, check := range g.checks {
+	for _, check := range o.checks {
 		add(check())
 	}
 	status := http.StatusOK
@@ -41,8 +94,8 @@ func (g *Gateway) getReady(c *gin.Context) {
 }
 
 // getEndpoints is GET /api/admin/endpoints.
-func (g *Gateway) getEndpoints(c *gin.Context) {
-	answer(c, http.StatusOK, g.endpoints[:len(g.endpoints):len(g.endpoints)])
+func (o *surface) getEndpoints(c *gin.Context) {
+	answer(c, http.StatusOK, o.endpoints[:len(o.endpoints):len(o.endpoints)])
 }
 
 func (e Endpoints) json() []byte {

@@ -12,7 +12,7 @@ import (
 
 // guard turns a panic into an answer that hides it, and sets the headers that
 // every answer has.
-func (g *Gateway) guard(c *gin.Context) {
+func (o *surface) guard(c *gin.Context) {
 	h := c.Writer.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
@@ -24,7 +24,7 @@ func (g *Gateway) guard(c *gin.Context) {
 		if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so, too
 			panic(p)
 		}
-		g.log.Error("a request panicked", "method", c.Request.Method, "route", c.FullPath(), "panic", p, "stack", string(debug.Stack()))
+		o.log.Error("a request panicked", "method", c.Request.Method, "route", c.FullPath(), "panic", p, "stack", string(debug.Stack()))
 		if c.Writer.Written() {
 			panic(http.ErrAbortHandler) // the client must not take half an answer for a whole one
 		}
@@ -65,8 +65,8 @@ func (r *hostRule) allows(hostport string) bool {
 	return false
 }
 
-func (g *Gateway) checkHost(c *gin.Context) {
-	rule := g.hosts.Load()
+func (o *surface) checkHost(c *gin.Context) {
+	rule := o.hosts.Load()
 	if rule == nil {
 		return
 	}

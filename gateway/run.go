@@ -34,18 +34,24 @@ const (
 // On a loopback listener Host and Origin are checked. Elsewhere they cannot be,
 // because others name the server as they like, and the log is told so.
 func (g *Gateway) Run(ctx context.Context, listener net.Listener) error {
+	return g.serve(ctx, listener, g, "the API listens beyond this machine, without authentication: everyone who reaches the port can send commands and read everything; "+
+		"Host and Origin are not checked there; listen on 127.0.0.1, or put a proxy that knows who asks before it")
+}
+
+// serve answers until ctx ends, then drains. beyond is the warning for a
+// listener that others reach.
+func (o *surface) serve(ctx context.Context, listener net.Listener, handler http.Handler, beyond string) error {
 	rule := loopbackRule(listener.Addr())
 	if rule == nil {
-		g.log.Warn("the API listens beyond this machine, without authentication: everyone who reaches the port can send commands and read everything; "+
-			"Host and Origin are not checked there; listen on 127.0.0.1, or put a proxy that knows who asks before it", "addr", listener.Addr().String())
+		o.log.Warn(beyond, "addr", listener.Addr().String()) //nolint:sloglint // one of two constant texts
 	}
-	g.hosts.Store(rule)
+	o.hosts.Store(rule)
 	base, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 	server := &http.Server{
-		Handler: g, ReadHeaderTimeout: headerReadMax, ReadTimeout: requestMax, WriteTimeout: answerMax, IdleTimeout: idleMax,
+		Handler: handler, ReadHeaderTimeout: headerReadMax, ReadTimeout: requestMax, WriteTimeout: answerMax, IdleTimeout: idleMax,
 		MaxHeaderBytes: headerBytesMax, BaseContext: func(net.Listener) context.Context { return base },
-		ErrorLog: log.New(serverLog{g.log}, "", 0),
+		ErrorLog: log.New(serverLog{o.log}, "", 0),
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -54,7 +60,7 @@ func (g *Gateway) Run(ctx context.Context, listener net.Listener) error {
 		return fmt.Errorf("serving HTTP on %s: %w", listener.Addr(), err)
 	case <-ctx.Done():
 	}
-	g.draining.Store(true)
+	o.draining.Store(true)
 	err := drain(base, server, giveUp)
 	<-served //nolint:errcheck // only that it has ended counts
 	return err

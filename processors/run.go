@@ -29,6 +29,11 @@ type Config struct {
 	Client     *kgo.Client
 	Store      *engine.Store
 	InstanceID string
+	// Static makes InstanceID the group.instance.id as well: a restart within the
+	// session timeout keeps its partitions. Leave gives them away when Run ends.
+	Static, Leave bool
+	// Standby keeps copies of the tables of all partitions that others hold.
+	Standby bool
 	// TransactionalIDs are Group.Epoch where Epoch is set: broker and processors
 	// die together, so each start takes fresh ids; see the embedded broker's
 	// DESIGN.md. Empty: Group.InstanceID.
@@ -53,6 +58,19 @@ var (
 	projectionCommits = commits{least: 10 * time.Millisecond, most: 250 * time.Millisecond, full: 500}
 )
 
+const (
+	// sessionTimeout (session.timeout.ms) is how long the partitions of an instance
+	// that died wait for it.
+	sessionTimeout = 9 * time.Second
+	// txnTimeout (transaction.timeout.ms) is shorter: what a dead instance left open
+	// is aborted before somebody else wants to read behind it.
+	txnTimeout = 8 * time.Second
+)
+
+// Timeouts are what a broker has to admit: session.timeout.ms of the groups and
+// transaction.timeout.ms.
+func Timeouts() (session, transaction time.Duration) { return sessionTimeout, txnTimeout }
+
 // Processors run every aggregate and projection of a topology. Make one with
 // New, then Run it once.
 type Processors struct {
@@ -66,6 +84,7 @@ type group struct {
 	graph   *goka.GroupGraph
 	engine  *engine.Engine
 	brokers []string
+	standby bool
 	logger  *slog.Logger
 	live    atomic.Pointer[goka.Processor]
 }
@@ -128,8 +147,9 @@ func (ps *Processors) addProjection(p topology.Projection, m *metrics) error {
 func (ps *Processors) engine(name string, local engine.Local, c commits) (*engine.Engine, error) {
 	cfg := engine.Config{
 		Brokers: ps.cfg.Brokers, ClientOpts: ps.cfg.ClientOpts, Client: ps.cfg.Client,
-		Group: name, InstanceID: ps.cfg.InstanceID, Store: ps.cfg.Store, Local: local,
+		Group: name, InstanceID: ps.cfg.InstanceID, StaticMember: ps.cfg.Static, Store: ps.cfg.Store, Local: local,
 		CommitMin: c.least, CommitMax: c.most, FullLoad: c.full, Logger: ps.cfg.Logger,
+		SessionTimeout: sessionTimeout, TxnTimeout: txnTimeout,
 	}
 	if ps.cfg.Epoch != "" {
 		cfg.TransactionalID = name + "." + ps.cfg.Epoch
@@ -138,7 +158,9 @@ func (ps *Processors) engine(name string, local engine.Local, c commits) (*engin
 }
 
 func (ps *Processors) add(name string, graph *goka.GroupGraph, e *engine.Engine) {
-	ps.groups = append(ps.groups, &group{name: name, graph: graph, engine: e, brokers: ps.cfg.Brokers, logger: ps.cfg.Logger.With("group", name)})
+	ps.groups = append(ps.groups, &group{
+		name: name, graph: graph, engine: e, brokers: ps.cfg.Brokers, standby: ps.cfg.Standby, logger: ps.cfg.Logger.With("group", name),
+	})
 }
 
 func (ps *Processors) close() {
@@ -165,6 +187,26 @@ func (ps *Processors) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { errs[len(ps.groups)] = ps.purge(ctx) })
 	wg.Wait()
+	if err := errors.Join(errs...); err != nil || !ps.cfg.Leave {
+		return err // fenced: the membership is another's
+	}
+	return ps.leave()
+}
+
+// leavePatience bounds the leaving of all groups: without it their partitions
+// move a session timeout later.
+const leavePatience = 10 * time.Second
+
+// leave gives the partitions of a static member away.
+func (ps *Processors) leave() error {
+	ctx, cancel := context.WithTimeout(context.Background(), leavePatience)
+	defer cancel()
+	errs := make([]error, len(ps.groups))
+	var wg sync.WaitGroup
+	for i, g := range ps.groups {
+		wg.Go(func() { errs[i] = g.engine.LeaveGroup(ctx) })
+	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 
@@ -183,7 +225,7 @@ func (g *group) supervise(ctx context.Context, c clock.Clock) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, engine.ErrFenced):
-			return fmt.Errorf("group %s: %w", g.name, err)
+			return fmt.Errorf("group %s: %w", g.name, g.engine.Err()) // without what goka wraps around it
 		case c.Now().Sub(began) > restartPauseMax:
 			pause = restartPauseMin
 		}
@@ -199,6 +241,9 @@ func (g *group) supervise(ctx context.Context, c clock.Clock) error {
 func (g *group) run(ctx context.Context) error {
 	// A tombstone among commands or events is a record like any other: set aside.
 	opts := append([]goka.ProcessorOption{goka.WithNilHandling(goka.NilProcess)}, g.engine.Options()...)
+	if g.standby {
+		opts = append(opts, goka.WithHotStandby())
+	}
 	p, err := goka.NewProcessor(g.brokers, g.graph, opts...)
 	if err != nil {
 		return err
@@ -211,7 +256,7 @@ func (g *group) run(ctx context.Context) error {
 // Status of one group, for readiness.
 type Status struct {
 	Group string
-	Ready bool // tables recovered, records are being handled
+	Ready bool // tables recovered, records are being handled; or nothing is to be handled here
 	engine.Stats
 }
 
@@ -220,7 +265,8 @@ func (ps *Processors) Status() []Status {
 	all := make([]Status, 0, len(ps.groups))
 	for _, g := range ps.groups {
 		p := g.live.Load()
-		all = append(all, Status{Group: g.name, Ready: p != nil && p.Recovered(), Stats: g.engine.Stats()})
+		stats := g.engine.Stats()
+		all = append(all, Status{Group: g.name, Ready: p != nil && (p.Recovered() || stats.Spare), Stats: stats})
 	}
 	return all
 }

@@ -49,9 +49,12 @@ type Config struct {
 	ClientOpts []kgo.Opt // TLS, SASL; may be empty
 	Client     *kgo.Client
 	InstanceID string
-	Clock      clock.Clock
-	Logger     *slog.Logger
-	Registry   prometheus.Registerer
+	// Static makes InstanceID the group.instance.id as well: a restart within the
+	// session timeout keeps its partitions. Leave gives them away when Run ends.
+	Static, Leave bool
+	Clock         clock.Clock
+	Logger        *slog.Logger
+	Registry      prometheus.Registerer
 }
 
 // Sinks mirror every projection of a topology. Make them with New, then Run
@@ -76,13 +79,49 @@ func New(cfg Config) *Sinks {
 	return s
 }
 
-// Run mirrors until ctx ends.
+// ErrFenced ends the sinks: another process with this instance's name took their
+// place in the group. Starting again would shut that one out in turn, and so on.
+var ErrFenced = errors.New("fenced: another process has this instance's name")
+
+// Run mirrors until ctx ends. It returns early with [ErrFenced].
 func (s *Sinks) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, len(s.mirrors))
 	var wg sync.WaitGroup
-	for _, m := range s.mirrors {
-		wg.Go(func() { m.supervise(ctx) })
+	for i, m := range s.mirrors {
+		wg.Go(func() {
+			if errs[i] = m.supervise(ctx); errs[i] != nil {
+				cancel()
+			}
+		})
 	}
 	wg.Wait()
+	if err := errors.Join(errs...); err != nil || !s.cfg.Static || !s.cfg.Leave {
+		return err
+	}
+	return s.leave()
+}
+
+// leavePatience bounds the leaving of all groups: without it their partitions
+// move a session timeout later.
+const leavePatience = 10 * time.Second
+
+// leave gives the partitions of a static member away.
+func (s *Sinks) leave() error {
+	ctx, cancel := context.WithTimeout(context.Background(), leavePatience)
+	defer cancel()
+	admin := kadm.NewClient(s.cfg.Client)
+	for _, m := range s.mirrors {
+		group := s.cfg.Topology.SinkGroup(m.projection)
+		left, err := admin.LeaveGroup(ctx, kadm.LeaveGroup(group).InstanceIDs(s.cfg.InstanceID).Reason("scaled down"))
+		if err == nil {
+			err = left.Error()
+		}
+		if err != nil {
+			return fmt.Errorf("leaving group %s as %s: %w", group, s.cfg.InstanceID, err)
+		}
+	}
 	return nil
 }
 
@@ -117,13 +156,16 @@ const (
 	pauseMax = 30 * time.Second
 )
 
-func (m *mirror) supervise(ctx context.Context) {
+func (m *mirror) supervise(ctx context.Context) error {
 	for pause := pauseMin; ctx.Err() == nil; pause = min(2*pause, pauseMax) {
 		began := m.cfg.Clock.Now()
 		err := m.run(ctx)
 		m.ready.Store(false)
-		if ctx.Err() != nil {
-			return
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, kerr.FencedInstanceID):
+			return fmt.Errorf("sink of %s: %w: %w", m.projection.Name(), ErrFenced, err)
 		}
 		if m.cfg.Clock.Now().Sub(began) > pauseMax {
 			pause = pauseMin
@@ -134,7 +176,12 @@ func (m *mirror) supervise(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+	return nil
 }
+
+// sessionTimeout (session.timeout.ms) is how long the partitions of a sink that
+// died wait for it; the same as the processors'.
+const sessionTimeout = 9 * time.Second
 
 // run is one life of the mirror as a member of its group.
 func (m *mirror) run(ctx context.Context) error {
@@ -147,16 +194,21 @@ func (m *mirror) run(ctx context.Context) error {
 			return err
 		}
 	}
-	cl, err := kgo.NewClient(append([]kgo.Opt{
+	opts := append([]kgo.Opt{
 		kgo.SeedBrokers(m.cfg.Brokers...), kgo.ClientID("nexus-" + m.cfg.InstanceID),
 		kgo.ConsumerGroup(m.cfg.Topology.SinkGroup(m.projection)),
 		kgo.ConsumeTopics(m.cfg.Topology.ProjectionTable(m.projection)),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.DisableAutoCommit(),
+		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(sessionTimeout / 5),
 		kgo.BlockRebalanceOnPoll(), // what was polled is written and committed before a partition goes
 		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { m.ready.Store(true) }),
-	}, m.cfg.ClientOpts...)...)
+	}, m.cfg.ClientOpts...)
+	if m.cfg.Static {
+		opts = append(opts, kgo.InstanceID(m.cfg.InstanceID))
+	}
+	cl, err := kgo.NewClient(opts...)
 	if err != nil {
 		return fmt.Errorf("connecting: %w", err)
 	}

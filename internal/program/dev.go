@@ -77,7 +77,7 @@ func dev(c *cobra.Command, t *topology.Topology, cfg system.Config, sample *Samp
 	return err
 }
 
-func welcome(out io.Writer, d *system.Dev) {
+func welcome(out io.Writer, d *system.System) {
 	e := d.Endpoints()
 	fmt.Fprintf(out, "ready\n  API       %s\n  OpenAPI   %s/api/openapi.json\n  broker    %s (Kafka protocol, read-only for guests)\n  registry  %s\n", e.API, e.API, e.Bus, e.Registry)
 	for _, rule := range d.NotJudged() {

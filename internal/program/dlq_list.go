@@ -15,7 +15,7 @@ import (
 )
 
 func dlqListCommand(t *topology.Topology) *cobra.Command {
-	var server string
+	var at remote
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "list", Short: "List the dead letters", Args: cobra.NoArgs,
@@ -23,7 +23,7 @@ func dlqListCommand(t *topology.Topology) *cobra.Command {
 			"and key of the record that could not be handled. Letters are kept for 30 days.",
 		Example: "  nexus dlq list\n  nexus dlq list --json | jq -r .reason | sort | uniq -c",
 		RunE: func(c *cobra.Command, _ []string) error {
-			r, err := connect(c.Context(), t, server)
+			r, err := connect(c.Context(), t, at)
 			if err != nil {
 				return err
 			}
@@ -49,7 +49,7 @@ func dlqListCommand(t *topology.Topology) *cobra.Command {
 			return w.Flush()
 		},
 	}
-	serverFlag(c, &server)
+	at.flags(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
 	return c
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func dlqShowCommand(t *topology.Topology) *cobra.Command {
-	var server string
+	var at remote
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "show POSITION", Short: "Print a dead letter with the original record, byte for byte", Args: cobra.ExactArgs(1),
@@ -30,7 +30,7 @@ func dlqShowCommand(t *topology.Topology) *cobra.Command {
 			if p.Topic != t.DeadLetters() {
 				return fmt.Errorf("%s holds no dead letters: they are on %s, nexus dlq list names their positions", p.Topic, t.DeadLetters())
 			}
-			r, err := connect(c.Context(), t, server)
+			r, err := connect(c.Context(), t, at)
 			if err != nil {
 				return err
 			}
@@ -48,7 +48,7 @@ func dlqShowCommand(t *topology.Topology) *cobra.Command {
 			})
 		},
 	}
-	serverFlag(c, &server)
+	at.flags(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }

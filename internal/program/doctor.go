@@ -19,8 +19,9 @@ func doctorCommand(t *topology.Topology) *cobra.Command {
 	c := &cobra.Command{
 		Use: "doctor", Short: "Say what is wrong with a system, and what to do about it", Args: cobra.NoArgs,
 		Long: "doctor looks at the data folder, the ports, the API, the broker with its topics, the registry with its schemas,\n" +
-			"and the clock. Each line is ok, warn or fail; it exits with 1 if anything fails. It changes nothing.",
-		Example: "  nexus doctor\n  nexus doctor --server http://127.0.0.1:9090 --data /tmp/shop\n  nexus doctor --json | jq '.findings[] | select(.verdict != \"ok\")'",
+			"and the clock. With --config it connects to all that the file names, whether an instance runs or not. Each line is\n" +
+			"ok, warn or fail; it exits with 1 if anything fails. It changes nothing.",
+		Example: "  nexus doctor --config nexus.yaml\n  nexus doctor\n  nexus doctor --server http://127.0.0.1:9090 --data /tmp/shop\n  nexus doctor --json | jq '.findings[] | select(.verdict != \"ok\")'",
 		RunE: func(c *cobra.Command, _ []string) error {
 			findings := d.examine(c.Context())
 			failed := 0
@@ -42,8 +43,9 @@ func doctorCommand(t *topology.Topology) *cobra.Command {
 			return nil
 		},
 	}
-	serverFlag(c, &d.server)
+	d.at.flags(c)
 	c.Flags().StringVar(&d.data, "data", "./nexus-data", "`folder` of all data")
+	c.PreRun = func(c *cobra.Command, _ []string) { d.chosen = c.Flags().Changed }
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
@@ -65,9 +67,11 @@ type finding struct {
 
 // doctor gathers findings.
 type doctor struct {
-	topology     *topology.Topology
-	server, data string
-	findings     []finding
+	topology *topology.Topology
+	at       remote
+	data     string
+	chosen   func(flag string) bool // on the command line
+	findings []finding
 }
 
 func (d *doctor) ok(name, format string, args ...any) {
@@ -89,12 +93,16 @@ const examinePatience = 30 * time.Second
 func (d *doctor) examine(ctx context.Context) []finding {
 	ctx, cancel := context.WithTimeout(ctx, examinePatience)
 	defer cancel()
+	if d.at.file != "" {
+		d.configured(ctx)
+		return d.findings
+	}
 	d.folder()
 	if !d.api(ctx) {
 		d.ports(ctx)
 		return d.findings
 	}
-	r, err := connect(ctx, d.topology, d.server)
+	r, err := connect(ctx, d.topology, d.at)
 	if err != nil {
 		d.fail("endpoints", "ask whoever runs the server for its release: this program cannot see its broker and registry", "the API does not say where its parts are: %v", err)
 		return d.findings

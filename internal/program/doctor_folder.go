@@ -54,7 +54,7 @@ func (d *doctor) answersAt() string {
 	if json.Unmarshal(raw, &e) != nil {
 		return ""
 	}
-	if e.API != strings.TrimSuffix(d.server, "/") {
+	if e.API != strings.TrimSuffix(d.at.server, "/") {
 		return ", and answers at " + e.API + ": look at that one with --server " + e.API
 	}
 	return ", and answers at " + e.API

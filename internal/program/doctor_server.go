@@ -19,7 +19,7 @@ func (d *doctor) api(ctx context.Context) (answers bool) {
 	const name = "API"
 	ctx, cancel := seconds(ctx, 5)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(d.server, "/")+"/readyz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(d.at.server, "/")+"/readyz", nil)
 	if err != nil {
 		d.fail(name, "name an address such as http://127.0.0.1:8080 with --server", "%v", err)
 		return false
@@ -27,7 +27,7 @@ func (d *doctor) api(ctx context.Context) (answers bool) {
 	asked := time.Now()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		d.fail(name, "start the system with nexus dev, or name its address with --server", "nothing answers at %s: %v", d.server, err)
+		d.fail(name, "start the system with nexus dev, or name its address with --server", "nothing answers at %s: %v", d.at.server, err)
 		return false
 	}
 	defer func() { _ = resp.Body.Close() }()
@@ -41,11 +41,11 @@ func (d *doctor) api(ctx context.Context) (answers bool) {
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil || json.Unmarshal(body, &ready) != nil || ready.Ready == nil {
-		d.fail(name, "name the address of a running system with --server", "%s answers %s, but not as a system of this kind does", d.server, resp.Status)
+		d.fail(name, "name the address of a running system with --server", "%s answers %s, but not as a system of this kind does", d.at.server, resp.Status)
 		return false
 	}
 	if *ready.Ready {
-		d.ok(name, "%s is ready", d.server)
+		d.ok(name, "%s is ready", d.at.server)
 	} else {
 		var not []string
 		for _, c := range ready.Checks {
@@ -53,7 +53,7 @@ func (d *doctor) api(ctx context.Context) (answers bool) {
 				not = append(not, c.Name+": "+c.Detail)
 			}
 		}
-		d.fail(name, "wait: it may be starting or stopping; its log says more if this stays", "%s answers and is not ready: %s", d.server, strings.Join(not, "; "))
+		d.fail(name, "wait: it may be starting or stopping; its log says more if this stays", "%s answers and is not ready: %s", d.at.server, strings.Join(not, "; "))
 	}
 	d.clock(resp.Header.Get("Date"), middle)
 	return true
@@ -96,7 +96,7 @@ func aheadOf(skew time.Duration) string {
 // ports judges, where nothing runs, whether nexus dev could take its addresses.
 func (d *doctor) ports(ctx context.Context) {
 	addresses := []struct{ flag, addr string }{{"--listen", "127.0.0.1:8080"}, {"--bus-listen", "127.0.0.1:9092"}, {"--registry-listen", "127.0.0.1:8081"}}
-	if u, err := url.Parse(d.server); err == nil && loopback(u.Hostname()) && u.Port() != "" {
+	if u, err := url.Parse(d.at.server); err == nil && loopback(u.Hostname()) && u.Port() != "" {
 		addresses[0].addr = u.Host
 	}
 	var taken, free []string

@@ -11,7 +11,7 @@ import (
 )
 
 func eventsExportCommand(t *topology.Topology) *cobra.Command {
-	var server string
+	var at remote
 	var chosen []string
 	var asJSON bool
 	c := &cobra.Command{
@@ -25,7 +25,7 @@ func eventsExportCommand(t *topology.Topology) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := connect(c.Context(), t, server)
+			r, err := connect(c.Context(), t, at)
 			if err != nil {
 				return err
 			}
@@ -50,7 +50,7 @@ func eventsExportCommand(t *topology.Topology) *cobra.Command {
 			return nil
 		},
 	}
-	serverFlag(c, &server)
+	at.flags(c)
 	aggregatesFlag(c, &chosen)
 	c.Flags().BoolVar(&asJSON, "json", false, "print the files as JSON")
 	return c

@@ -113,7 +113,7 @@ func restore(ctx context.Context, t *topology.Topology, a *archive.Archive, dir 
 	if err := caughtUp(ctx, d, newBar(out, "read models")); err != nil {
 		return nil, err
 	}
-	return runCheck(ctx, t, d.Endpoints().API)
+	return runCheck(ctx, t, remote{server: d.Endpoints().API})
 }
 
 const (
@@ -123,7 +123,7 @@ const (
 )
 
 // caughtUp waits until every read model has every event.
-func caughtUp(ctx context.Context, d *system.Dev, b *bar) error {
+func caughtUp(ctx context.Context, d *system.System, b *bar) error {
 	defer b.clear()
 	tick := time.NewTicker(catchUpTick)
 	defer tick.Stop()

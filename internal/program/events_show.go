@@ -19,7 +19,7 @@ import (
 )
 
 func eventsShowCommand(t *topology.Topology) *cobra.Command {
-	var server string
+	var at remote
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "show POSITION | AGGREGATE ID", Short: "Print one event, or all of one aggregate, with their data", Args: cobra.RangeArgs(1, 2),
@@ -27,7 +27,7 @@ func eventsShowCommand(t *topology.Topology) *cobra.Command {
 			"(topic/partition/offset), or every event of one aggregate.",
 		Example: "  nexus events show shop.order.events/3/18422\n  nexus events show order 536365\n  nexus events show stock 22423 --json | jq .data.quantity",
 		RunE: func(c *cobra.Command, args []string) error {
-			r, err := connect(c.Context(), t, server)
+			r, err := connect(c.Context(), t, at)
 			if err != nil {
 				return err
 			}
@@ -47,7 +47,7 @@ func eventsShowCommand(t *topology.Topology) *cobra.Command {
 			return r.showAggregate(c.Context(), t, args[0], args[1], show)
 		},
 	}
-	serverFlag(c, &server)
+	at.flags(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
 	return c
 }

@@ -16,7 +16,8 @@ import (
 )
 
 func eventsTailCommand(t *topology.Topology) *cobra.Command {
-	var server, from string
+	var at remote
+	var from string
 	var chosen []string
 	var asJSON bool
 	c := &cobra.Command{
@@ -32,14 +33,14 @@ func eventsTailCommand(t *topology.Topology) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := connect(c.Context(), t, server)
+			r, err := connect(c.Context(), t, at)
 			if err != nil {
 				return err
 			}
 			return r.tail(c.Context(), t, aggregates, from == "start", asJSON, c.OutOrStdout())
 		},
 	}
-	serverFlag(c, &server)
+	at.flags(c)
 	aggregatesFlag(c, &chosen)
 	c.Flags().StringVar(&from, "from", "now", "where to begin: start or now")
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line, with the data")

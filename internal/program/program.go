@@ -88,7 +88,7 @@ func command(t *topology.Topology, o Options) *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("run", devCommand(t, o))
+	add("run", devCommand(t, o), runCommand(t))
 	add("judge", checkCommand(t), doctorCommand(t), verifyCommand(t), schemasCommand(t))
 	add("look", eventsCommand(t), dlqCommand(t), topologyCommand(t), versionCommand())
 	root.AddCommand(o.Commands...)
@@ -116,9 +116,4 @@ func demandSubcommands(c *cobra.Command) {
 		}
 		group.Args = cobra.ArbitraryArgs
 	}
-}
-
-// serverFlag is how subcommands reach a running system.
-func serverFlag(c *cobra.Command, server *string) {
-	c.Flags().StringVar(server, "server", "http://127.0.0.1:8080", "`URL` of the running system's API")
 }

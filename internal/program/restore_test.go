@@ -62,7 +62,7 @@ func documents(t *testing.T, server string) map[string][]string {
 
 func started(t *testing.T, data string) system.Endpoints {
 	t.Helper()
-	d, err := system.Start(context.Background(), testTopology(), config(data, nil))
+	d, err := system.Start(context.Background(), testTopology(), devConfig(data, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestEventsImport_takes_a_folder_that_was_never_used(t *testing.T) {
 			}
 		},
 		"one of a system that took no command": func(data string) {
-			d, err := system.Start(context.Background(), testTopology(), config(data, nil))
+			d, err := system.Start(context.Background(), testTopology(), devConfig(data, nil))
 			if err != nil {
 				t.Fatal(err)
 			}

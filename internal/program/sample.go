@@ -33,7 +33,7 @@ const (
 // sampleData loads the sample into a new folder, unless it is not wanted, or goes
 // on with a load that was interrupted. It returns an error only for a role that
 // failed meanwhile.
-func sampleData(ctx context.Context, out io.Writer, d *system.Dev, sample *Sample, wanted bool) error {
+func sampleData(ctx context.Context, out io.Writer, d *system.System, sample *Sample, wanted bool) error {
 	if sample == nil {
 		return nil
 	}
@@ -59,7 +59,7 @@ func sampleData(ctx context.Context, out io.Writer, d *system.Dev, sample *Sampl
 }
 
 // load runs beside the roles: one that fails ends it.
-func load(ctx context.Context, out io.Writer, d *system.Dev, sample *Sample) error {
+func load(ctx context.Context, out io.Writer, d *system.System, sample *Sample) error {
 	fmt.Fprintf(out, "loading %s\n", sample.Name)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

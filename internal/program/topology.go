@@ -12,12 +12,18 @@ import (
 
 func topologyCommand(t *topology.Topology) *cobra.Command {
 	var format string
+	var at remote
 	c := &cobra.Command{
 		Use: "topology", Short: "Describe aggregates, projections, topics and schemas", Args: cobra.NoArgs,
-		Example: "  nexus topology\n  nexus topology --format mermaid > flow.mmd\n  nexus topology --format json | jq '.topics[].name'",
+		Long: "topology describes what the program declares. With --server it shows what runs: which instance holds which\n" +
+			"partitions of each group.",
+		Example: "  nexus topology\n  nexus topology --server http://127.0.0.1:8080\n  nexus topology --format mermaid > flow.mmd\n  nexus topology --format json | jq '.topics[].name'",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if faults := t.Faults(); len(faults) > 0 {
 				return Violated{&system.FaultsError{Gate: "topology", Faults: faults}}
+			}
+			if c.Flags().Changed("server") {
+				return showAssignment(c, t, at, format)
 			}
 			text, err := describe(t.Describe(), format)
 			if err != nil {
@@ -27,6 +33,7 @@ func topologyCommand(t *topology.Topology) *cobra.Command {
 			return err
 		},
 	}
+	at.flags(c)
 	c.Flags().StringVar(&format, "format", "text", "text, mermaid or json")
 	c.Flags().Bool("json", false, "the same as --format json")
 	c.PreRun = func(c *cobra.Command, _ []string) {
@@ -35,6 +42,24 @@ func topologyCommand(t *topology.Topology) *cobra.Command {
 		}
 	}
 	return c
+}
+
+func showAssignment(c *cobra.Command, t *topology.Topology, at remote, format string) error {
+	r, err := connect(c.Context(), t, at)
+	if err != nil {
+		return err
+	}
+	groups, err := r.assignment(c.Context(), t)
+	if err != nil {
+		return err
+	}
+	switch format {
+	case "text":
+		return printAssignment(c.OutOrStdout(), groups)
+	case "json":
+		return printJSON(c.OutOrStdout(), map[string]any{"groups": groups})
+	}
+	return fmt.Errorf("--format %q: with --server text and json are known", format)
 }
 
 func describe(d topology.Description, format string) (string, error) {

@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		world.data = dir + "/data"
-		d, err := system.Start(context.Background(), testTopology(), config(world.data, &system.Seed{
+		d, err := system.Start(context.Background(), testTopology(), devConfig(world.data, &system.Seed{
 			Register: func(context.Context, ports.SchemaRegistry) error { return nil },
 			Fill:     poison,
 		}))
@@ -62,7 +62,7 @@ func testTopology() *topology.Topology {
 	return t
 }
 
-func config(data string, seed *system.Seed) system.Config {
+func devConfig(data string, seed *system.Seed) system.Config {
 	return system.Config{
 		Data: data, Listen: "127.0.0.1:0", BusListen: "127.0.0.1:0", RegistryListen: "127.0.0.1:0", Seed: seed,
 		Version: "test", Logger: slog.New(slog.DiscardHandler),

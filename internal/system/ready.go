@@ -2,13 +2,13 @@ package system
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/nexusblueprint/nexus/gateway"
 	"github.com/nexusblueprint/nexus/processors"
+	"github.com/nexusblueprint/nexus/processors/engine"
 	"github.com/nexusblueprint/nexus/sink"
 	"github.com/nexusblueprint/nexus/views"
 )
@@ -19,35 +19,62 @@ type readyView interface {
 	Progress() views.Progress
 }
 
-// readiness lists what must hold before requests are served.
-func readiness(ps *processors.Processors, sinks *sink.Sinks, vs map[string]readyView) []gateway.Check {
+// readiness lists what must hold before requests are served, for the roles that
+// there are, and lets the log and the metrics follow what is restored.
+func (s *System) readiness(p *parts) []gateway.Check {
 	var checks []gateway.Check
-	checks = append(checks, func() (string, bool, string) {
-		for _, s := range ps.Status() {
-			if !s.Ready {
-				return "processors", false, "group " + s.Group + " recovers its table"
+	r := newRestores()
+	if p.processors != nil {
+		r.add(func() []restore { return tablesOf(p.processors) })
+		checks = append(checks, r.processors(p.processors))
+	}
+	if p.sinks != nil {
+		checks = append(checks, sinksReady(p.sinks))
+	}
+	if p.outcomes != nil {
+		for _, v := range []struct {
+			name string
+			view readyView
+		}{{"history", p.history}, {"outcomes", p.outcomes}, {"states", p.states}} {
+			r.add(func() []restore { return []restore{viewOf(v.name, v.view)} })
+			checks = append(checks, r.view(v.name, v.view))
+		}
+	}
+	s.metrics.MustRegister(r)
+	s.roles.start("restore log", func(ctx context.Context) error { return r.report(ctx, s.logger) })
+	return checks
+}
+
+func (r *restores) processors(ps *processors.Processors) gateway.Check {
+	return func() (string, bool, string) {
+		for _, status := range ps.Status() {
+			if !status.Ready {
+				return "processors", false, "group " + status.Group + " recovers its table" + r.estimate(tableOf(status))
 			}
 		}
 		return "processors", true, ""
-	}, func() (string, bool, string) {
-		for _, s := range sinks.Status() {
-			if !s.Ready {
-				return "sinks", false, "the sink of " + s.Projection + " joins its group"
+	}
+}
+
+func sinksReady(sinks *sink.Sinks) gateway.Check {
+	return func() (string, bool, string) {
+		for _, status := range sinks.Status() {
+			if !status.Ready {
+				return "sinks", false, "the sink of " + status.Projection + " joins its group"
 			}
 		}
 		return "sinks", true, ""
-	})
-	for _, name := range slices.Sorted(maps.Keys(vs)) {
-		v := vs[name]
-		checks = append(checks, func() (string, bool, string) {
-			if v.Ready() {
-				return name, true, ""
-			}
-			p := v.Progress()
-			return name, false, fmt.Sprintf("catching up, %d of %d records", p.Done, p.Total)
-		})
 	}
-	return checks
+}
+
+func (r *restores) view(name string, v readyView) gateway.Check {
+	return func() (string, bool, string) {
+		if v.Ready() {
+			return name, true, ""
+		}
+		p := v.Progress()
+		return name, false, fmt.Sprintf("catching up, %d of %d records", p.Done, p.Total) + r.estimate(viewOf(name, v))
+	}
 }
 
 // logTakesWrites is a check of a running system only: on a full disk a system
@@ -64,26 +91,39 @@ func logTakesWrites(refusal func() error) gateway.Check {
 const readyTick = 5 * time.Millisecond
 
 // awaitReady waits until every check is passed, then says so in the data folder.
-func (d *Dev) awaitReady(ctx context.Context) error {
+func (s *System) awaitReady(ctx context.Context) error {
 	tick := time.NewTicker(readyTick)
 	defer tick.Stop()
 	for {
 		waiting := ""
-		for _, check := range d.checks {
+		for _, check := range s.checks {
 			if name, ok, detail := check(); !ok {
 				waiting = name + ": " + detail
 				break
 			}
 		}
 		if waiting == "" {
-			return d.endpoints.write(d.dir.Path())
+			return s.endpoints.write(s.dir.Path())
 		}
 		select {
-		case err := <-d.roles.failed:
-			return err
+		case err := <-s.roles.failed:
+			return Ended(err)
 		case <-ctx.Done():
 			return fmt.Errorf("not ready when the start was given up, %s: %w", waiting, ctx.Err())
 		case <-tick.C:
 		}
 	}
+}
+
+// Fenced says that another process took this instance's place.
+func Fenced(err error) bool {
+	return errors.Is(err, engine.ErrFenced) || errors.Is(err, sink.ErrFenced)
+}
+
+// Ended puts the end of a role into an operator's words.
+func Ended(err error) error {
+	if Fenced(err) {
+		return fmt.Errorf("another process runs under this instance's name, or this one slept past its timeouts: give each process an instance name of its own, and start this one again if it only slept: %w", err)
+	}
+	return err
 }

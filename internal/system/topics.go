@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -23,13 +24,19 @@ func (e *FaultsError) Error() string {
 	return e.Gate + " does not pass:\n  - " + strings.Join(e.Faults, "\n  - ")
 }
 
-// ActualTopics fetches the context's topics as the broker has them.
-func ActualTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology) (map[string]topology.Actual, error) {
+func topicNames(t *topology.Topology) []string {
 	var names []string
 	for _, topic := range t.Topics() {
 		names = append(names, topic.Name)
 	}
-	listed, err := admin.ListTopics(ctx, names...)
+	return names
+}
+
+// ActualTopics fetches the context's topics as the broker has them.
+func ActualTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology) (map[string]topology.Actual, error) {
+	// With authorized operations, kadm asks the broker: else it may answer from
+	// memory, where a topic that was just created is missing.
+	listed, err := admin.ListTopics(kadm.WithAuthorizedOps(ctx), topicNames(t)...)
 	if err != nil {
 		return nil, fmt.Errorf("listing topics: %w", err)
 	}
@@ -63,7 +70,8 @@ func ActualTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology)
 	return actual, nil
 }
 
-// provisionTopics creates what is missing and refuses what disagrees.
+// provisionTopics creates what is missing and refuses what disagrees. Several
+// instances may do so at once.
 func provisionTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology, replication int16) error {
 	actual, err := ActualTopics(ctx, admin, t)
 	if err != nil {
@@ -80,10 +88,57 @@ func provisionTopics(ctx context.Context, admin *kadm.Client, t *topology.Topolo
 		for name, value := range topic.Config {
 			settings[name] = &value
 		}
+		if replication > 2 { // acknowledged is what two brokers have, and one may be away
+			settings["min.insync.replicas"] = kadm.StringPtr("2")
+		}
 		_, err := admin.CreateTopic(ctx, topic.Partitions, replication, settings, topic.Name)
 		if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-			return fmt.Errorf("creating topic %s: %w", topic.Name, err)
+			return fmt.Errorf("creating topic %s with %d replicas: %w", topic.Name, replication, err)
 		}
 	}
-	return nil
+	if len(actual) == len(t.Topics()) {
+		return nil
+	}
+	return awaitTopics(ctx, admin, t)
+}
+
+const (
+	topicsPatience = 30 * time.Second
+	topicsTick     = 20 * time.Millisecond
+)
+
+// awaitTopics returns when every partition has a leader: brokers create topics
+// after they have said so.
+func awaitTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology) error {
+	ctx, cancel := context.WithTimeout(ctx, topicsPatience)
+	defer cancel()
+	tick := time.NewTicker(topicsTick)
+	defer tick.Stop()
+	for {
+		listed, err := admin.ListTopics(kadm.WithAuthorizedOps(ctx), topicNames(t)...)
+		missing := ""
+		for _, topic := range t.Topics() {
+			if d := listed[topic.Name]; err == nil && (d.Err != nil || !led(d, topic.Partitions)) {
+				missing = topic.Name
+				break
+			}
+		}
+		if err == nil && missing == "" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("topic %s was created and has no leaders: look at the brokers' logs: %w", missing, ctx.Err()), err)
+		case <-tick.C:
+		}
+	}
+}
+
+func led(d kadm.TopicDetail, partitions int32) bool {
+	for _, p := range d.Partitions {
+		if p.Err != nil || p.Leader < 0 {
+			return false
+		}
+	}
+	return len(d.Partitions) == int(partitions)
 }

@@ -155,6 +155,10 @@ func (g *group) memberOpts(topics []string, as *assignments, manage manageErrors
 		kgo.FetchMaxPartitionBytes(fetchBytes/8),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), // unused: see assignments.take
 		kgo.AdjustFetchOffsetsFn(as.take),
+		// Called at the end of every rebalance; take is not, where nothing was given.
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, given map[string][]int32) {
+			g.e.counters.spare.Store(len(given) == 0)
+		}),
 	)
 	if c.StaticMember {
 		opts = append(opts, kgo.InstanceID(c.InstanceID))

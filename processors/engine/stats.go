@@ -18,6 +18,10 @@ type Stats struct {
 	// last session, and how many of these are done.
 	Restored, RestoreTotal int64
 
+	// Spare says that the group has more members than partitions and this one got
+	// none: it takes over when another one goes.
+	Spare bool
+
 	OpenTxn        time.Duration // age of the open transaction, 0 if it holds nothing
 	CommitInterval time.Duration // what the adaptive interval stands at
 	LastCommit     time.Duration // flush, end and local batch of the last transaction
@@ -26,6 +30,7 @@ type Stats struct {
 type counters struct {
 	records, tableRecords, commits, aborts, sessions, fenced atomic.Int64
 	restored, restoreTotal                                   atomic.Int64
+	spare                                                    atomic.Bool
 	opened, interval, lastCommit                             atomic.Int64 // ns; opened: unix time, 0 if not open
 }
 
@@ -34,7 +39,7 @@ func (e *Engine) Stats() Stats {
 	c := &e.counters
 	s := Stats{
 		Records: c.records.Load(), TableRecords: c.tableRecords.Load(), Commits: c.commits.Load(), Aborts: c.aborts.Load(),
-		Sessions: c.sessions.Load(), Fenced: c.fenced.Load(), Restored: c.restored.Load(), RestoreTotal: c.restoreTotal.Load(),
+		Sessions: c.sessions.Load(), Fenced: c.fenced.Load(), Restored: c.restored.Load(), RestoreTotal: c.restoreTotal.Load(), Spare: c.spare.Load(),
 		CommitInterval: time.Duration(c.interval.Load()), LastCommit: time.Duration(c.lastCommit.Load()),
 	}
 	if at := c.opened.Load(); at > 0 {

@@ -1,0 +1,74 @@
+package system
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nexusblueprint/nexus/adapters/confluent"
+	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
+	"github.com/nexusblueprint/nexus/internal/config"
+	"github.com/nexusblueprint/nexus/internal/serde"
+	"github.com/nexusblueprint/nexus/ports"
+)
+
+func (s *System) openRegistry(ctx context.Context) error {
+	if s.settings.Registry.Embedded() {
+		return s.openEmbeddedRegistry(ctx)
+	}
+	return s.openSharedRegistry(ctx)
+}
+
+// openEmbeddedRegistry registers what is missing: nobody else can do so before.
+func (s *System) openEmbeddedRegistry(ctx context.Context) error {
+	r, err := registry.Open(ctx, registry.Config{Listen: s.settings.Registry.Listen, ClientOpts: s.bus.opts, Logger: s.logger})
+	if err != nil {
+		return err
+	}
+	s.onStop(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+		defer cancel()
+		return r.Close(ctx)
+	})
+	s.endpoint = r.URL()
+	if s.registry, err = confluent.New(confluent.Config{URLs: []string{s.endpoint}}); err != nil {
+		return err
+	}
+	if s.seed != nil {
+		if err := s.seed.Register(ctx, s.registry); err != nil {
+			return err
+		}
+	}
+	s.serde = serde.New(s.registry, s.topology.Schemas)
+	return s.serde.Register(ctx)
+}
+
+// openSharedRegistry registers nothing: a release does, before it is rolled out.
+func (s *System) openSharedRegistry(ctx context.Context) (err error) {
+	s.endpoint = s.settings.Registry.URL
+	if s.registry, err = OpenRegistry(s.settings.Registry); err != nil {
+		return err
+	}
+	s.serde = serde.New(s.registry, s.topology.Schemas)
+	ctx, cancel := context.WithTimeout(ctx, reachPatience)
+	defer cancel()
+	if err := s.serde.Load(ctx); errors.Is(err, serde.ErrNotRegistered) {
+		return fmt.Errorf("the registry lacks schemas of this program, and a start registers none: run `nexus schemas register --registry %s` first: %w", s.endpoint, err)
+	} else if err != nil {
+		return err
+	}
+	switch err := s.serde.CheckLevels(ctx); {
+	case errors.Is(err, serde.ErrNoLevel):
+		return &FaultsError{Gate: "the registry at " + s.endpoint, Faults: []string{err.Error() + ": set BACKWARD_TRANSITIVE or FULL_TRANSITIVE, because the log is read for ever and every version must stay readable"}}
+	case errors.Is(err, serde.ErrWeakLevel):
+		s.logger.Warn("the registry lets schemas in that break readers of the log", "why", err)
+		return nil
+	default:
+		return err
+	}
+}
+
+// OpenRegistry reaches a registry that others run.
+func OpenRegistry(cfg config.Registry) (ports.SchemaRegistry, error) {
+	return confluent.New(confluent.Config{URLs: []string{cfg.URL}, Username: cfg.User, Password: cfg.Password.Reveal(), CAFile: cfg.CAFile})
+}
