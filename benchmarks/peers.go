@@ -80,6 +80,7 @@ func startEngine(ctx context.Context, cfg subjectConfig, t *topology.Topology, f
 	}
 	ps, err := processors.New(processors.Config{
 		Topology: t, Framer: framer, Brokers: []string{cfg.Broker}, Client: client, Store: store, InstanceID: instance,
+		Static: epoch == "", Leave: true, // a planned stop gives its partitions away, a killed instance finds them again
 		Epoch: epoch, Clock: clock.System{}, Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {

@@ -2,30 +2,16 @@
 # build.sh compiles the Kafka Streams peer and prints its class path. What it made it keeps, under the hash of its
 # sources, so that only the first call after a change takes its half a minute.
 #
-# NEXUS_CACHE   where it is kept (default $HOME/.cache/nexus, else /tmp/nexus-cache-UID)
+# NEXUS_CACHE   where it is kept, see lib.sh
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 schemas=$here/../../../schemas/avro
-
-say() { echo "build.sh: $*" >&2; }
-die() { say "$*"; exit 1; }
-
-if [ -n "${NEXUS_CACHE:-}" ]; then CACHE=$NEXUS_CACHE
-elif [ -n "${HOME:-}" ] && mkdir -p "$HOME/.cache/nexus" 2>/dev/null; then CACHE=$HOME/.cache/nexus
-else CACHE=/tmp/nexus-cache-$(id -u); fi
+# shellcheck source-path=SCRIPTDIR source=../../../deploy/local/lib.sh
+source "$here/../../../deploy/local/lib.sh"
 
 javac_major() { javac -version 2>&1 | sed -n 's/^javac \([0-9]*\).*/\1/p'; }
 have_jdk() { command -v javac >/dev/null && [ "$(javac_major)" -ge 17 ] 2>/dev/null; }
-
-apt_install() {
-	local sudo=""
-	[ "$(id -u)" = 0 ] || sudo="sudo -n"
-	command -v apt-get >/dev/null || die "needs $*, and there is no apt-get to install it with: install it by hand"
-	say "installing $*"
-	{ $sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -q --no-install-recommends "$@"; } >&2 ||
-		die "could not install $* with apt-get (root or passwordless sudo is needed)"
-}
 
 avsc=("$schemas"/platform/*.avsc "$schemas"/retail/stock/*.avsc)
 hash=$(cat "$0" "$here/pom.xml" "$here"/src/*.java "${avsc[@]}" | sha256sum | cut -c1-16)
