@@ -105,7 +105,7 @@ func (r *runner) spawnStreams(ctx context.Context, s *stack, kind, dir string, m
 		}
 		jvm = append(jvm, word)
 	}
-	args := append(jvm, "-cp", classes, "Peer")
+	args := append(slices.Clone(jvm), "-cp", classes, "Peer")
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		args = append(args, name+"="+settings[name])
 	}

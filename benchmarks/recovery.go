@@ -24,7 +24,7 @@ type recoverySeconds struct{ cold, coldAll, warm float64 }
 // benchRecovery measures starts that find a long table.
 func benchRecovery(ctx context.Context, r *runner) (report, error) {
 	records, keys := pick(r, 1_000_000, 3_000), pick(r, 100_000, 300)
-	var cold, coldAll, warm = map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
+	cold, coldAll, warm := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
 	kinds := []string{kindEngine, kindExactly}
 	err := alternate(kinds, pick(r, r.pairs, 1), func(kind string, pair int) error {
 		r.begin("pair %d, %s", pair+1, kind)
