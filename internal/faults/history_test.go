@@ -214,18 +214,18 @@ func (s *stage) episode(t *testing.T, random *rand.Rand, number int, second, gue
 		s.shared(t, s.back, guest)
 	}
 	stop()
-	operations, queries := 0, 0
-	for _, r := range recorders {
-		r.close(t, s.front.address())
+	operations, queries, found, never := 0, 0, 0, 0
+	for n, r := range recorders {
+		f, l := r.close(t, s.front.address(), fmt.Sprintf("history-%d-last-%d", number, n))
 		r.readsOwnWrites(t)
-		operations, queries = operations+len(r.history), queries+len(r.queries)
+		operations, queries, found, never = operations+len(r.history), queries+len(r.queries), found+f, never+l
 		if got := linearizable(r.begin, r.history); got != porcupine.Ok {
-			t.Errorf("the history of %s is judged %s: %+v", r.sku, got, r.history)
+			t.Errorf("the history of %s, of %d operations, is judged %s: %+v", r.sku, len(r.history), got, r.history[:min(len(r.history), 50)])
 		}
 	}
 	recorders[0].corrupted(t)
-	t.Logf("%d operations on %d products and %d queries for what was written, over %d faults: %d unanswered at first, %d markers of aborted transactions",
-		operations, subjects, queries, len(faults), unanswered(), s.aborts(t)-before)
+	t.Logf("%d operations on %d products and %d queries for what was written, over %d faults: %d unanswered at first; of those given up, another gateway knew the outcome of %d and %d were never logged; %d markers of aborted transactions",
+		operations, subjects, queries, len(faults), unanswered(), found, never, s.aborts(t)-before)
 	if grown := s.back.generation() - first; unanswered() == 0 || grown < 1 {
 		t.Errorf("%d operations without an answer, the group's generation grew by %d: the faults did not hit", unanswered(), grown)
 	}
@@ -275,31 +275,54 @@ func record(recorders []*recorder, seed uint64, name string, gateways ...*instan
 }
 
 // close asks a gateway that did not take them what became of the open bookings, and
-// reads once more.
-func (r *recorder) close(t *testing.T, api string) {
+// reads once more. One that is not known after a later booking of the same partition
+// has its outcome was never logged: it is no part of the history.
+func (r *recorder) close(t *testing.T, api, key string) (found, never int) {
 	t.Helper()
-	for n, op := range r.history {
-		if !op.Output.(answered).unknown {
-			continue
+	last := booking{key: key, quantity: 1}
+	call := tick()
+	eventually(t, "the outcome of "+key, func() bool {
+		out, ok, fault := outcome(r.send(t.Context(), api, last))
+		if fault != "" {
+			t.Fatalf("%s: %s", key, fault)
 		}
-		b := op.Input.(booking)
-		eventually(t, "the outcome of "+b.key+", or that it never arrived", func() bool {
-			a := ask(t.Context(), http.MethodGet, api+"/api/commands/"+b.key, "")
-			out, ok, fault := outcome(a)
-			switch {
-			case ok:
-				r.history[n].Output, r.history[n].Return = out, tick()
-				r.known.Store(max(r.known.Load(), out.version))
-				return true
-			case a.status == http.StatusNotFound:
-				return true
-			case fault != "":
-				t.Fatalf("the outcome of %s: %s", b.key, fault)
+		if ok {
+			r.add(0, last, out, call, tick())
+		}
+		return ok
+	})
+	var history []porcupine.Operation
+	for _, op := range r.history {
+		if op.Output.(answered).unknown {
+			b := op.Input.(booking)
+			out, logged := r.became(t, api, b)
+			if !logged {
+				never++
+				continue
 			}
-			return false
-		})
+			found++
+			op.Output, op.Return = out, tick()
+			r.known.Store(max(r.known.Load(), out.version))
+		}
+		history = append(history, op)
 	}
+	r.history = history
 	r.read(t.Context(), 0, api)
+	return found, never
+}
+
+// became is the outcome of a booking, if it was ever logged.
+func (r *recorder) became(t *testing.T, api string, b booking) (out answered, logged bool) {
+	t.Helper()
+	eventually(t, "what became of "+b.key, func() bool {
+		a := ask(t.Context(), http.MethodGet, api+"/api/commands/"+b.key, "")
+		var fault string
+		if out, logged, fault = outcome(a); fault != "" && a.status != http.StatusNotFound {
+			t.Fatalf("the outcome of %s: %s", b.key, fault)
+		}
+		return logged || a.status == http.StatusNotFound
+	})
+	return out, logged
 }
 
 // corrupted demands that the judge finds a fault in what it has just accepted.
