@@ -125,9 +125,14 @@ func spawn(ctx context.Context, role string, config any, profile string, plain b
 	if err != nil {
 		return nil, err
 	}
-	c := &child{role: role, said: &tail{}, ended: make(chan struct{})}
-	c.cmd = exec.CommandContext(ctx, self) //nolint:gosec // this program itself
-	c.cmd.Env = append(os.Environ(), roleEnv+"="+role, configEnv+"="+string(text), profileEnv+"="+profile)
+	cmd := exec.CommandContext(ctx, self) //nolint:gosec // this program itself
+	cmd.Env = append(os.Environ(), roleEnv+"="+role, configEnv+"="+string(text), profileEnv+"="+profile)
+	return launch(role, cmd, plain)
+}
+
+// launch starts a child that keeps to the rules of spawn's.
+func launch(role string, cmd *exec.Cmd, plain bool) (_ *child, err error) {
+	c := &child{role: role, cmd: cmd, said: &tail{}, ended: make(chan struct{})}
 	c.cmd.Stderr, c.cmd.Stdout = c.said, c.said
 	var told *os.File
 	if !plain {

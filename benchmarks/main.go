@@ -3,7 +3,7 @@
 // gives a figure, says under which conditions it was taken, and keeps it in
 // README.md beside this file. It judges figures, not code: the tests do that.
 //
-//	go run ./benchmarks                 everything, about an hour
+//	go run ./benchmarks                 everything, about two hours
 //	go run ./benchmarks load orders     two of them
 //	go run ./benchmarks -short          all in seconds, for a look; keeps nothing
 package main
@@ -31,6 +31,10 @@ type bench struct {
 
 var benches = []bench{
 	{"engine", "the engine against goka on sarama, and against a bare loop", true, benchEngine},
+	{"streams", "the engine against Kafka Streams", false, benchStreams},
+	{"latency", "1,000 commands a second, against Kafka Streams", false, benchLatency},
+	{"recovery", "a long table into a cold store, against Kafka Streams", false, benchRecovery},
+	{"instances", "several instances, and the pause of a partition", false, benchInstances},
 	{"cpu", "processor time of one command", false, benchCPU},
 	{"history", "long histories", false, benchHistory},
 	{"gate", "the schema gate and the command memory by themselves", false, benchGate},
@@ -58,6 +62,7 @@ func run(args []string, out io.Writer) error {
 	flags.BoolVar(&r.short, "short", false, "every benchmark in seconds; the figures mean nothing and are not kept")
 	flags.IntVar(&r.pairs, "pairs", 5, "alternating runs of what is compared")
 	flags.StringVar(&stacks, "stack", "kfake,kafka", "`brokers` of the benchmark engine")
+	flags.StringVar(&r.streams, "streams", "", "further `settings` of the Kafka Streams peer, name=value or options of the JVM, separated by spaces; the figures are not kept")
 	flags.StringVar(&r.profile, "profile", "", "take CPU profiles into this `folder`; the figures are not kept")
 	flags.StringVar(&r.cache, "cache", cacheFolder(), "`folder` of the history that start starts with")
 	flags.StringVar(&readme, "readme", "benchmarks/README.md", "`file` that keeps the figures, in the module's folder")
@@ -78,7 +83,7 @@ func run(args []string, out io.Writer) error {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	keep := filepath.Join(r.root, readme)
-	if r.short || r.profile != "" {
+	if r.short || r.profile != "" || r.streams != "" {
 		keep = ""
 	}
 	return r.all(ctx, chosen, strings.Split(stacks, ","), keep)

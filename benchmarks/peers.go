@@ -74,9 +74,13 @@ func startEngine(ctx context.Context, cfg subjectConfig, t *topology.Topology, f
 	if err != nil {
 		return nil, err
 	}
+	instance, epoch := cfg.Instance, ""
+	if instance == "" {
+		instance, epoch = "bench", uuid.NewString()
+	}
 	ps, err := processors.New(processors.Config{
-		Topology: t, Framer: framer, Brokers: []string{cfg.Broker}, Client: client, Store: store, InstanceID: "bench",
-		Epoch: uuid.NewString(), Clock: clock.System{}, Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(),
+		Topology: t, Framer: framer, Brokers: []string{cfg.Broker}, Client: client, Store: store, InstanceID: instance,
+		Epoch: epoch, Clock: clock.System{}, Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		return nil, err

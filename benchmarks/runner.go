@@ -17,6 +17,7 @@ type runner struct {
 	pairs   int
 	stack   string // broker of the present run: kfake or kafka
 	profile string // folder of CPU profiles; "" takes none
+	streams string // further settings of the Kafka Streams peer
 	cache   string
 	root    string // of the module
 	dir     string // for anything temporary

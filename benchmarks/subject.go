@@ -24,6 +24,8 @@ const (
 type subjectConfig struct {
 	Kind, Broker, Registry, Dir string
 	Flat                        bool // the aggregate whose state does not grow
+	// Instance names one of several engines, for ever; else each start is another.
+	Instance string
 }
 
 // subject is a consumer of commands at work.
@@ -65,6 +67,7 @@ func subjectRole(ctx context.Context, w *wire, config []byte) error {
 	if err := framer.Load(ctx); err != nil {
 		return err
 	}
+	starting := time.Now()
 	s, err := startSubject(ctx, cfg, t, framer)
 	if err != nil {
 		return err
@@ -73,7 +76,7 @@ func subjectRole(ctx context.Context, w *wire, config []byte) error {
 		return err
 	}
 	began := time.Now()
-	if err := w.tell("ready"); err != nil {
+	if err := w.tell(recovered{Seconds: began.Sub(starting).Seconds()}); err != nil {
 		return err
 	}
 	for {
@@ -136,8 +139,7 @@ func (r *runner) startSubjectProcess(ctx context.Context, s *stack, kind string,
 	if err != nil {
 		return nil, err
 	}
-	var ready string
-	if err := c.next(&ready); err != nil {
+	if err := c.next(&recovered{}); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -15,8 +15,8 @@ import (
 	"github.com/nexusblueprint/nexus/ports"
 )
 
-// requestBytes is the size from which on a bulk request is sent. Elasticsearch's documentation advises a few MB; a larger
-// document goes alone.
+// requestBytes is how large a bulk request gets. Elasticsearch's documentation advises a few MB; a larger document goes
+// alone, so that a server that does not take it refuses no other with it.
 const requestBytes = 4 << 20
 
 // Bulk writes the documents, in one request or in several of some megabytes.
@@ -31,9 +31,11 @@ func (s *Store) Bulk(ctx context.Context, name string, docs []ports.Document) ([
 		if results[i].Err = searchstore.CheckDocument(ix.spec.Fields, &docs[i]); results[i].Err != nil {
 			continue
 		}
-		err = b.add(i, &docs[i])
-		if err == nil && len(b.body) >= requestBytes {
+		if len(b.body)+len(docs[i].JSON)+len(docs[i].Text) > requestBytes {
 			err = b.send(ctx)
+		}
+		if err == nil {
+			err = b.add(i, &docs[i])
 		}
 		if err != nil {
 			break
@@ -174,7 +176,7 @@ func (b *batch) send(ctx context.Context) error {
 	err := b.store.client.do(ctx, http.MethodPost, path, typeNDJSON, b.body, &got)
 	var refused *answerError
 	if errors.As(err, &refused) && refused.Status == http.StatusRequestEntityTooLarge && len(b.items) == 1 {
-		b.results[b.items[0]].Err = fmt.Errorf("%w: %w (http.max_content_length)", ports.ErrRejected, err)
+		b.results[b.items[0]].Err = fmt.Errorf("%w: %w", ports.ErrRejected, err)
 		err = nil
 	} else if err == nil {
 		err = b.settle(got)

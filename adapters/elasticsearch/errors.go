@@ -37,6 +37,8 @@ func (e *answerError) Error() string {
 	switch e.Status {
 	case http.StatusUnauthorized:
 		return text + " (check username and password, or the API key)"
+	case http.StatusRequestEntityTooLarge:
+		return text + " (more than http.max_content_length of the cluster)"
 	case http.StatusForbidden:
 		if e.Type == "security_exception" {
 			return text + " (the user or API key lacks a privilege: the package's documentation lists them)"

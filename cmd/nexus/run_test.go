@@ -26,11 +26,12 @@ type cluster struct {
 	t        *testing.T
 	bus      string
 	registry string
+	search   string
 }
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, bus: strings.Join(kafkatest.Dedicated(t).Addrs, ",")}
+	c := &cluster{t: t, search: "embedded:", bus: strings.Join(kafkatest.Dedicated(t).Addrs, ",")}
 	r, err := registry.Open(t.Context(), registry.Config{Listen: "127.0.0.1:0", ClientOpts: []kgo.Opt{kgo.SeedBrokers(c.bus)}})
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +60,7 @@ func (c *cluster) instance(name, roles string) *instance {
 	c.t.Helper()
 	dir := c.t.TempDir()
 	i := &instance{cluster: c, name: name, data: filepath.Join(dir, "data"), file: filepath.Join(dir, "nexus.yaml")}
-	text := fmt.Sprintf("instance: %s\nroles: %s\nlisten: 127.0.0.1:0\ndata: %s\nbus: kafka://%s\nregistry: %s\nsearch: 'embedded:'\n", name, roles, i.data, c.bus, c.registry)
+	text := fmt.Sprintf("instance: %s\nroles: %s\nlisten: 127.0.0.1:0\ndata: %s\nbus: kafka://%s\nregistry: %s\nsearch: '%s'\n", name, roles, i.data, c.bus, c.registry, c.search)
 	if err := os.WriteFile(i.file, []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}

@@ -30,11 +30,12 @@ install() {
 	maven_libs "$LIBS" "org.elasticsearch:elasticsearch:$VERSION" \
 		"org.elasticsearch.plugin:transport-netty4-client:$VERSION" org.apache.logging.log4j:log4j-core:2.17.1
 	maven_libs "$COMPILER" "org.eclipse.jdt:ecj:${COMPILER#ecj-}"
+	compile
 }
 
-# node writes and compiles the program that starts the node, into DIR.
-node() {
-	cat >"$1/LocalNode.java" <<'JAVA'
+# source_code prints the program that starts the node.
+source_code() {
+	cat <<'JAVA'
 import java.util.List;
 import java.util.Map;
 import org.elasticsearch.common.settings.Settings;
@@ -66,9 +67,18 @@ public class LocalNode extends Node {
     }
 }
 JAVA
-	local jars=("$CACHE/$LIBS"/*.jar)
-	"$JAVA" -cp "$CACHE/$COMPILER/*" org.eclipse.jdt.internal.compiler.batch.Main -17 -nowarn -d "$1" \
-		-cp "$(IFS=: && echo "${jars[*]}")" "$1/LocalNode.java"
+}
+
+# compile compiles it, once for what it says; $NODE is where.
+compile() {
+	NODE=$CACHE/elasticsearch-node-$VERSION-$(source_code | cksum | cut -d ' ' -f 1)
+	[ ! -e "$NODE" ] || return 0
+	local work=$NODE.$$ jars=("$CACHE/$LIBS"/*.jar)
+	mkdir -p "$work"
+	source_code >"$work/LocalNode.java"
+	"$JAVA" -cp "$CACHE/$COMPILER/*" org.eclipse.jdt.internal.compiler.batch.Main -17 -nowarn -d "$work" \
+		-cp "$(IFS=: && echo "${jars[*]}")" "$work/LocalNode.java" >&2 || die "the program that starts the node does not compile"
+	mv -T "$work" "$NODE" 2>/dev/null || rm -rf "$work" # somebody else was faster
 }
 
 launch() {
@@ -77,15 +87,14 @@ launch() {
 	transport=$(free_port) || exit 1
 	[ "$port" != "$transport" ] || transport=$((transport + 1))
 	[ -n "${ELASTICSEARCH_KEEP:-}" ] || rm -rf "$dir/data"
-	node "$dir" >"$dir/elasticsearch.out" 2>&1 || die "the program that starts the node does not compile, see $dir/elasticsearch.out"
 	# shellcheck disable=SC2086
 	"$JAVA" -Xms256m -Xmx512m -XX:+UseSerialGC ${ELASTICSEARCH_OPTS:-} -Dlog4j2.level=WARN -Dlog4j2.disable.jmx=true \
-		-cp "$dir:$CACHE/$LIBS/*" LocalNode \
+		-cp "$NODE:$CACHE/$LIBS/*" LocalNode \
 		cluster.name=nexus-local node.name=local "path.home=$dir" "path.data=$dir/data" \
 		transport.type=netty4 transport.host=127.0.0.1 "transport.port=$transport" \
 		http.type=netty4 http.host=127.0.0.1 "http.port=$port" \
 		discovery.type=single-node cluster.routing.allocation.disk.threshold_enabled=false \
-		>>"$dir/elasticsearch.out" 2>&1 </dev/null 9>&- &
+		>"$dir/elasticsearch.out" 2>&1 </dev/null 9>&- &
 	PID=$!
 	echo "$PID" >"$dir/server.pid"
 	ADDRESS=127.0.0.1:$port

@@ -115,7 +115,7 @@ func (s Secret) String() string {
 	return "***"
 }
 
-// GoString, MarshalText and LogValue keep it out of dumps, JSON and logs.
+// GoString keeps it out of dumps, as the methods below out of JSON and logs.
 func (s Secret) GoString() string { return s.String() }
 
 // MarshalText implements encoding.TextMarshaler.
@@ -135,7 +135,7 @@ func (c *Config) Warnings() []string {
 	warn(c.Bus.User != "" && c.Bus.Mechanism == Plain && !c.Bus.TLS() && !onLoopback(c.Bus.Brokers()...),
 		"bus.mechanism PLAIN without TLS sends the password in clear text: use kafka+tls:// or SCRAM-SHA-512")
 	warn(inClear(c.Registry.URL) && c.Registry.User != "", "the password of the registry is sent in clear text: use https://")
-	warn(c.Search.Embedded() && !c.Bus.Embedded(), "search: embedded: lives in this process alone: no other instance may have the role gateway or sink")
+	warn(c.Search.Embedded() && !c.Bus.Embedded() && c.Has(Gateway), "search: embedded: lives in this process alone: no other instance may have the role gateway or sink")
 	return all
 }
 

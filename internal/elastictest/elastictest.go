@@ -5,6 +5,7 @@
 package elastictest
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -50,7 +51,7 @@ type Server struct {
 
 	dir   string
 	stdin *os.File // of the script, which ends when nothing holds it any more
-	ended chan error
+	ended chan struct{}
 }
 
 // Start starts a server with no data. It ends with the test.
@@ -112,6 +113,14 @@ func (s *Server) signal(t testing.TB, signal syscall.Signal) {
 	}
 }
 
+// options are those of the server's JVM: a test is over before the better compiler pays.
+func options() string {
+	if f := flag.Lookup("test.bench"); f != nil && f.Value.String() != "" {
+		return os.Getenv("ELASTICSEARCH_OPTS")
+	}
+	return os.Getenv("ELASTICSEARCH_OPTS") + " -XX:TieredStopAtLevel=1"
+}
+
 // end lets the script end, and waits for it.
 func (s *Server) end() {
 	if s.stdin != nil {
@@ -136,15 +145,19 @@ func (s *Server) run(env ...string) error {
 		return err
 	}
 	cmd := exec.Command("bash", script, "run", s.dir) //nolint:gosec,noctx // the module's own script, which lives as long as its input is open
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = r, out, out, append(os.Environ(), env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = r, out, out, append(os.Environ(), append(env, "ELASTICSEARCH_OPTS="+options())...)
 	address := filepath.Join(s.dir, "address")
 	_ = os.Remove(address) // of the last start
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting %s: %w", script, err)
 	}
 	_ = r.Close()
-	s.stdin, s.ended = w, make(chan error, 1)
-	go func() { s.ended <- cmd.Wait() }()
+	ended, failed := make(chan struct{}), error(nil)
+	s.stdin, s.ended = w, ended
+	go func() {
+		failed = cmd.Wait()
+		close(ended)
+	}()
 	deadline := time.After(6 * time.Minute) // the first start may install Java and download Elasticsearch
 	for {
 		if at, err := os.ReadFile(address); err == nil {
@@ -152,10 +165,10 @@ func (s *Server) run(env ...string) error {
 			return nil
 		}
 		select {
-		case err := <-s.ended:
+		case <-ended:
 			s.stdin = nil
 			text, _ := os.ReadFile(logFile)
-			return fmt.Errorf("%s ended (%w):\n%s", script, err, text)
+			return fmt.Errorf("%s ended (%w):\n%s", script, failed, text)
 		case <-deadline:
 			text, _ := os.ReadFile(logFile)
 			return fmt.Errorf("%s was not ready in time:\n%s", script, text)

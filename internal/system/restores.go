@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/nexusblueprint/nexus/internal/clock"
 	"github.com/nexusblueprint/nexus/processors"
 )
 
@@ -41,6 +42,7 @@ func viewOf(name string, v readyView) restore {
 type restores struct {
 	sources []func() []restore
 	left    *prometheus.Desc
+	now     func() time.Time
 
 	mu    sync.Mutex
 	began map[string]sample
@@ -54,8 +56,8 @@ type sample struct {
 
 func newRestores() *restores {
 	return &restores{
-		began: map[string]sample{},
-		left:  prometheus.NewDesc("nexus_restore_records_left", "Records that a table or view still reads before this instance is ready.", []string{"of"}, nil),
+		began: map[string]sample{}, now: clock.System{}.Now,
+		left: prometheus.NewDesc("nexus_restore_records_left", "Records that a table or view still reads before this instance is ready.", []string{"of"}, nil),
 	}
 }
 
@@ -73,7 +75,7 @@ func (r *restores) all() []restore {
 func (r *restores) rate(of restore) float64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
+	now := r.now()
 	first, seen := r.began[of.of]
 	if !seen || of.done < first.done { // another restore
 		r.began[of.of] = sample{now, of.done}

@@ -35,8 +35,8 @@ func (s *System) startRoles(context.Context) error {
 	if s.settings.Has(config.Gateway) || s.settings.Has(config.Processors) {
 		p.history = views.NewHistory(s.viewsConfig())
 	}
-	for _, make := range []func(*parts) error{s.makeProcessors, s.makeSinks, s.makeGateway} {
-		if err := make(&p); err != nil {
+	for _, construct := range []func(*parts) error{s.makeProcessors, s.makeSinks, s.makeGateway} {
+		if err := construct(&p); err != nil {
 			return err
 		}
 	}

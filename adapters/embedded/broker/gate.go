@@ -141,9 +141,17 @@ func requestBody(raw []byte, req kmsg.Request) (kbin.Reader, bool) {
 	r := kbin.Reader{Src: raw}
 	r.NullableString()
 	if req.IsFlexible() {
-		kmsg.SkipTags(&r)
+		skipTags(&r)
 	}
 	return r, r.Ok()
+}
+
+// skipTags is kmsg.SkipTags, which goes on to count to the number that the client names when there is nothing left to read.
+func skipTags(r *kbin.Reader) {
+	for n := r.Uvarint(); n > 0 && r.Ok(); n-- {
+		_, size := r.Uvarint(), r.Uvarint()
+		r.Span(int(size))
+	}
 }
 
 // authenticate notes whether the connection has shown the platform's user and password (SASL/PLAIN). kfake checks them
