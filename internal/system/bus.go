@@ -143,7 +143,7 @@ const (
 )
 
 func (s *System) openTopics(ctx context.Context) error {
-	if err := provisionTopics(ctx, s.bus.admin, s.topology, s.bus.replication); err != nil {
+	if err := provisionTopics(ctx, s.bus.client, s.topology, s.bus.replication); err != nil {
 		return err
 	}
 	if s.settings.Bus.Embedded() {

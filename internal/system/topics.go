@@ -9,6 +9,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/nexusblueprint/nexus/topology"
 )
@@ -34,6 +36,27 @@ func topicNames(t *topology.Topology) []string {
 
 // ActualTopics fetches the context's topics as the broker has them.
 func ActualTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology) (map[string]topology.Actual, error) {
+	// Of several brokers each learns of a new topic in its own time: one lists what
+	// another, asked for its settings, does not know yet. This happens where instances
+	// of a new context start side by side.
+	patient, cancel := context.WithTimeout(ctx, topicsPatience)
+	defer cancel()
+	tick := time.NewTicker(topicsTick)
+	defer tick.Stop()
+	for {
+		actual, err := actualTopics(ctx, admin, t)
+		if !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return actual, err
+		}
+		select {
+		case <-patient.Done():
+			return nil, err
+		case <-tick.C:
+		}
+	}
+}
+
+func actualTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology) (map[string]topology.Actual, error) {
 	// With authorized operations, kadm asks the broker: else it may answer from
 	// memory, where a topic that was just created is missing.
 	listed, err := admin.ListTopics(kadm.WithAuthorizedOps(ctx), topicNames(t)...)
@@ -72,7 +95,8 @@ func ActualTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology)
 
 // provisionTopics creates what is missing and refuses what disagrees. Several
 // instances may do so at once.
-func provisionTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology, replication int16) error {
+func provisionTopics(ctx context.Context, client *kgo.Client, t *topology.Topology, replication int16) error {
+	admin := kadm.NewClient(client)
 	actual, err := ActualTopics(ctx, admin, t)
 	if err != nil {
 		return err
@@ -96,10 +120,7 @@ func provisionTopics(ctx context.Context, admin *kadm.Client, t *topology.Topolo
 			return fmt.Errorf("creating topic %s with %d replicas: %w", topic.Name, replication, err)
 		}
 	}
-	if len(actual) == len(t.Topics()) {
-		return nil
-	}
-	return awaitTopics(ctx, admin, t)
+	return awaitTopics(ctx, client, t, len(actual) < len(t.Topics()))
 }
 
 const (
@@ -107,22 +128,16 @@ const (
 	topicsTick     = 20 * time.Millisecond
 )
 
-// awaitTopics returns when every partition has a leader: brokers create topics
-// after they have said so.
-func awaitTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology) error {
+// awaitTopics returns when every broker knows every topic and, where some were
+// created, every partition has a leader: brokers create topics after they have said
+// so, each in its own time. Another instance may have created them just now.
+func awaitTopics(ctx context.Context, client *kgo.Client, t *topology.Topology, created bool) error {
 	ctx, cancel := context.WithTimeout(ctx, topicsPatience)
 	defer cancel()
 	tick := time.NewTicker(topicsTick)
 	defer tick.Stop()
 	for {
-		listed, err := admin.ListTopics(kadm.WithAuthorizedOps(ctx), topicNames(t)...)
-		missing := ""
-		for _, topic := range t.Topics() {
-			if d := listed[topic.Name]; err == nil && (d.Err != nil || !led(d, topic.Partitions)) {
-				missing = topic.Name
-				break
-			}
-		}
+		missing, err := missingTopic(ctx, client, t, created)
 		if err == nil && missing == "" {
 			return nil
 		}
@@ -134,11 +149,40 @@ func awaitTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology) 
 	}
 }
 
-func led(d kadm.TopicDetail, partitions int32) bool {
-	for _, p := range d.Partitions {
-		if p.Err != nil || p.Leader < 0 {
+// missingTopic is one that a broker does not know, or has no leaders for if that is
+// asked. A broker that does not answer is not asked again: it has to know all topics
+// before it serves.
+func missingTopic(ctx context.Context, client *kgo.Client, t *topology.Topology, leaders bool) (string, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	for _, name := range topicNames(t) {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = &name
+		req.Topics = append(req.Topics, topic)
+	}
+	first, err := req.RequestWith(ctx, client)
+	if err != nil {
+		return "", fmt.Errorf("asking for the brokers: %w", err)
+	}
+	for _, broker := range first.Brokers {
+		resp, err := client.Broker(int(broker.NodeID)).Request(ctx, req)
+		if err != nil {
+			continue
+		}
+		for _, topic := range resp.(*kmsg.MetadataResponse).Topics {
+			err := kerr.ErrorForCode(topic.ErrorCode)
+			if errors.Is(err, kerr.UnknownTopicOrPartition) || leaders && (err != nil || !led(topic)) {
+				return *topic.Topic, nil
+			}
+		}
+	}
+	return "", nil
+}
+
+func led(topic kmsg.MetadataResponseTopic) bool {
+	for _, p := range topic.Partitions {
+		if p.ErrorCode != 0 || p.Leader < 0 {
 			return false
 		}
 	}
-	return len(d.Partitions) == int(partitions)
+	return len(topic.Partitions) > 0
 }

@@ -1,0 +1,152 @@
+package faults
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Every link between two parts is made slow, then silent, then cut, and heals.
+func (s *stage) links(t *testing.T) {
+	s.whole(t)
+	tr := s.traffic(t, s.front)
+	finish := s.load(t, s.front)
+	tr.goesOn(t, 10)
+	for range rounds(t, 1) {
+		for _, l := range []struct {
+			name string
+			link interface {
+				Slow(t testing.TB, latency, jitter time.Duration)
+				Hang(t testing.TB)
+				Cut()
+				Heal(t testing.TB)
+			}
+		}{{"gateway to broker", s.frontLink}, {"processors to broker", s.backLink}} {
+			s.slow(t, tr, l.name, func() { l.link.Slow(t, latency, latency/4) })
+			l.link.Heal(t)
+			s.recovers(t, tr)
+			for fault, strike := range map[string]func(){"silent": func() { l.link.Hang(t) }, "cut": l.link.Cut} {
+				s.silence(t, tr, fmt.Sprintf("the link of %s, %s", l.name, fault), strike)
+				l.link.Heal(t)
+				s.recovers(t, tr)
+			}
+		}
+		for fault, strike := range map[string]func(){"silent": func() { s.mirrorLink.Hang(t) }, "cut": s.mirrorLink.Cut} {
+			strike()
+			s.behind(t)
+			t.Logf("the link of sink to broker, %s: the read models stand still", fault)
+			s.mirrorLink.Heal(t)
+			s.caughtUp(t, tr)
+		}
+		s.searchGone(t, tr)
+	}
+	finish()
+	tr.stop(t)
+	s.verdict(t, s.front)
+}
+
+const latency = 200 * time.Millisecond
+
+// slow demands that commands go on, and are as slow as the link is.
+func (s *stage) slow(t *testing.T, tr *traffic, link string, strike func()) {
+	t.Helper()
+	strike()
+	tr.goesOn(t, clientCount) // those on their way
+	tr.slowest.Store(0)
+	tr.goesOn(t, 2*clientCount)
+	slowest := time.Duration(tr.slowest.Load())
+	t.Logf("the link of %s, slow: the slowest of %d commands took %v", link, 2*clientCount, slowest.Round(time.Millisecond))
+	if slowest < latency {
+		t.Errorf("no command took as long as the link of %s: it was not hit", link)
+	}
+}
+
+// silence demands that nothing is acknowledged once the clients have noticed.
+func (s *stage) silence(t *testing.T, tr *traffic, what string, strike func()) {
+	t.Helper()
+	missed := tr.missed.Load()
+	strike()
+	eventually(t, what+": the clients notice", func() bool { return tr.missed.Load() >= missed+clientCount })
+	acked := tr.acked.Load()
+	missed = tr.missed.Load()
+	eventually(t, what+": the clients miss it again", func() bool { return tr.missed.Load() >= missed+clientCount/2 })
+	if more := tr.acked.Load() - acked; more > 0 {
+		t.Errorf("%s: %d commands were acknowledged over a link that carries nothing", what, more)
+	}
+	t.Logf("%s: nothing acknowledged, %d answers missed", what, tr.missed.Load())
+}
+
+// caughtUp waits until a write is in the read models.
+func (s *stage) caughtUp(t *testing.T, tr *traffic) {
+	t.Helper()
+	tr.goesOn(t, 1)
+	position := ""
+	eventually(t, "a write is seen in the read models", func() bool {
+		if position == "" {
+			r := s.sent.issue()
+			a := book(t.Context(), s.front.address(), r)
+			if position, _ = a.body["position"].(string); position == "" {
+				return false
+			}
+			s.sent.ack(r)
+		}
+		a := ask(t.Context(), http.MethodGet, s.front.address()+"/api/queries/products?limit=1&wait=1s&position="+url.QueryEscape(position), "")
+		return a.status == http.StatusOK
+	})
+}
+
+// searchGone: commands go on, queries say that they cannot be answered.
+func (s *stage) searchGone(t *testing.T, tr *traffic) {
+	t.Helper()
+	for _, fault := range []struct {
+		name   string
+		strike func()
+		status int
+	}{
+		{"slow", func() { s.searchLink.Slow(t, latency, latency/4) }, http.StatusOK},
+		{"silent", func() { s.searchLink.Hang(t) }, http.StatusServiceUnavailable},
+		{"cut", s.searchLink.Cut, http.StatusServiceUnavailable},
+	} {
+		fault.strike()
+		began := time.Now()
+		answer := make(chan reply, 1)
+		go func() {
+			answer <- ask(t.Context(), http.MethodGet, s.front.address()+"/api/queries/products?limit=1", "")
+		}()
+		tr.goesOn(t, 10)
+		if fault.name == "silent" {
+			s.registryGone(t, tr) // meanwhile
+		}
+		a := <-answer
+		if took := time.Since(began); a.status != fault.status || fault.name == "slow" && took < latency {
+			t.Errorf("the link to the search store, %s: a query is answered %d after %v: %s", fault.name, a.status, took, a.text)
+		}
+		t.Logf("the link to the search store, %s: a query is answered %d", fault.name, a.status)
+		s.searchLink.Heal(t)
+		s.caughtUp(t, tr)
+	}
+}
+
+// registryGone: instances that run know the schemas; a start says what is missing.
+func (s *stage) registryGone(t *testing.T, tr *traffic) {
+	t.Helper()
+	late := s.guest(t, "late")
+	s.registryLink.Cut()
+	late.begin(t)
+	if code := late.exit(t); code == 0 || !strings.Contains(late.log.String(), "schema registry gave no answer: "+s.registry) {
+		t.Errorf("a start without its registry ended with %d:\n%s", code, tail(late.log.String()))
+	}
+	tr.goesOn(t, 10)
+	if a := ask(t.Context(), http.MethodGet, s.front.address()+"/readyz", ""); a.status != http.StatusOK {
+		t.Errorf("without the registry the gateway is not ready: %d %s", a.status, a.text)
+	}
+	s.registryLink.Heal(t)
+	run(t, late)
+	s.shared(t, s.back, late)
+	settle(t, late)
+	s.shared(t, s.back)
+	tr.goesOn(t, 10)
+}

@@ -1,0 +1,164 @@
+package faults
+
+import (
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nexusblueprint/nexus/internal/kafkatest"
+)
+
+// All scenarios of one broker share it, and the orders that are loaded: each ends
+// with a verdict over everything that happened before it, too.
+func TestOneBroker(t *testing.T) {
+	s := newStage(t, kafkatest.Dedicated(t))
+	t.Run("instances join and leave", s.joinAndLeave)
+	t.Run("instances are killed", s.kills)
+	t.Run("an instance sleeps past its timeouts and wakes up", s.zombie)
+	t.Run("two processes have one name", s.twins)
+	t.Run("each aggregate is linearizable", s.histories)
+	t.Run("links are slow, silent and cut", s.links)
+	t.Run("the broker is stopped and killed", s.restarts)
+}
+
+// Partitions move every few seconds, by members that come and go cleanly.
+func (s *stage) joinAndLeave(t *testing.T) {
+	random := seeded(t)
+	guests := []*instance{s.guest(t, "guest-1"), s.guest(t, "guest-2")}
+	s.whole(t)
+	tr := s.traffic(t, s.front)
+	finish := s.load(t, s.front)
+	moves, first := 0, s.back.generation()
+	for range rounds(t, 4) {
+		guest := guests[random.IntN(len(guests))]
+		here := []*instance{s.back}
+		if guest.pid == 0 {
+			run(t, guest)
+		} else {
+			guest.stop(t)
+		}
+		for _, g := range guests {
+			if g.pid != 0 {
+				here = append(here, g)
+			}
+		}
+		s.shared(t, here...)
+		moves++
+		tr.goesOn(t, 5)
+		wait(between(random, 0, time.Second))
+	}
+	settle(t, guests...)
+	s.shared(t, s.back)
+	tr.goesOn(t, 5)
+	finish()
+	tr.stop(t)
+	s.verdict(t, s.front)
+	if grown := s.back.generation() - first; grown < moves {
+		t.Errorf("%d instances came and went and the group's generation grew by %d: they did not move anything", moves, grown)
+	}
+	t.Logf("%d moves, %d commands acknowledged meanwhile", moves, tr.acked.Load())
+}
+
+// Whoever is killed is started again under its name, at once, by whatever runs it.
+func (s *stage) kills(t *testing.T) {
+	random := seeded(t)
+	s.whole(t)
+	tr := s.traffic(t, s.front)
+	finish := s.load(t, s.front)
+	before := s.aborts(t)
+	victims := []*instance{s.back, s.front, s.mirror}
+	n, aborted := rounds(t, 6), 0
+	// Kills that meet no transaction prove nothing: go on until one has.
+	for round := 0; round < n || aborted == 0 && round < 3*n; round++ {
+		victim := victims[round%len(victims)]
+		tr.goesOn(t, 1)
+		wait(between(random, 0, 500*time.Millisecond))
+		missed := tr.missed.Load()
+		victim.kill(t)
+		switch victim { // the proof for the processors is in the log, see below
+		case s.front:
+			eventually(t, "a client misses the gateway that was killed", func() bool { return tr.missed.Load() > missed })
+		case s.mirror:
+			s.behind(t)
+		}
+		run(t, victim)
+		tr.goesOn(t, 10)
+		if round >= n-1 {
+			aborted = s.aborts(t) - before
+		}
+	}
+	finish()
+	tr.stop(t)
+	s.verdict(t, s.front)
+	t.Logf("%d kills or more, in turn of processors, gateway and sink, left %d markers of aborted transactions, and %d answers were missed", n, aborted, tr.missed.Load())
+	if aborted == 0 {
+		t.Error("no kill met a transaction: this proves nothing")
+	}
+}
+
+// behind waits until the read models lag and stand still, for want of a sink.
+func (s *stage) behind(t *testing.T) {
+	t.Helper()
+	eventually(t, "the read models fall behind", func() bool {
+		a := ask(t.Context(), http.MethodGet, s.front.address()+"/api/queries/products?limit=1", "")
+		return a.status == http.StatusOK && number(a.body["lagRecords"]) > 10
+	})
+}
+
+// The sleeper's partitions go to another. When it wakes up it must not go on where
+// it was: what it had open was aborted, its place is taken, and it ends.
+func (s *stage) zombie(t *testing.T) {
+	for range rounds(t, 1) {
+		sleeper := s.instance(t, "sleeper", "processors", nil)
+		s.whole(t)
+		run(t, sleeper)
+		s.shared(t, s.back, sleeper)
+		tr := s.traffic(t, s.front)
+		finish := s.load(t, s.front)
+		before := s.aborts(t)
+		tr.goesOn(t, 10)
+		sleeper.signal(t, syscall.SIGSTOP)
+		s.shared(t, s.back)
+		tr.goesOn(t, 10)
+		sleeper.signal(t, syscall.SIGCONT)
+		code := sleeper.exit(t)
+		if code != 1 || !strings.Contains(sleeper.log.String(), "slept past its timeouts") {
+			t.Errorf("the sleeper ended with %d:\n%s", code, tail(sleeper.log.String()))
+		}
+		tr.goesOn(t, 10)
+		finish()
+		tr.stop(t)
+		s.verdict(t, s.front)
+		if aborted := s.aborts(t) - before; aborted == 0 {
+			t.Error("the sleeper had no transaction open: this proves little")
+		}
+	}
+}
+
+// Of two processes with one name the older is shut out and ends.
+func (s *stage) twins(t *testing.T) {
+	for range rounds(t, 1) {
+		older := s.instance(t, "twin", "processors", settings{"leaveOnStop": "true"})
+		s.whole(t)
+		run(t, older)
+		s.shared(t, s.back, older)
+		tr := s.traffic(t, s.front)
+		finish := s.load(t, s.front)
+		younger := s.instance(t, "twin", "processors", settings{"leaveOnStop": "true", "data": older.data + "-2"})
+		younger.data = older.data + "-2"
+		run(t, younger)
+		code := older.exit(t)
+		if code != 1 || !strings.Contains(older.log.String(), "another process runs under this instance's name") {
+			t.Errorf("the older of two ended with %d:\n%s", code, tail(older.log.String()))
+		}
+		s.shared(t, s.back, younger)
+		tr.goesOn(t, 10)
+		settle(t, younger)
+		s.shared(t, s.back)
+		finish()
+		tr.stop(t)
+		s.verdict(t, s.front)
+	}
+}
