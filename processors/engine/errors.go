@@ -57,12 +57,13 @@ type endError struct{ error }
 
 func (e endError) Unwrap() error { return e.error }
 
-// Somebody raised our epoch or took our member id. Starting over would fence the
-// other one in turn, and so on for ever.
-var fencedErrors = []error{
-	kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidTxnState, kerr.FencedInstanceID,
-	kerr.InvalidProducerIDMapping,
-}
+// Somebody raised our epoch: a process that uses our transactional id, or the broker,
+// which ended a transaction that took too long. Starting over would fence the former
+// in turn, and so on for ever; see outlived.
+var epochErrors = []error{kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidTxnState, kerr.InvalidProducerIDMapping}
+
+// Or somebody took our place in the group.
+var fencedErrors = append([]error{kerr.FencedInstanceID}, epochErrors...)
 
 // What a new session would only meet again.
 var poisonErrors = []error{

@@ -132,6 +132,29 @@ func TestFault_Fenced(t *testing.T) {
 	})
 }
 
+// The broker ends a transaction that takes too long, as in its own failover, and raises
+// the epoch. Nobody has taken our name, so the engine goes on by itself.
+func TestFault_TransactionEndedByTheBroker(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		n := setup(t, b)
+		e := newEngine(t, b, n.Group, func(c *engine.Config) { c.StaticMember = true })
+		r := start(t, b, e, n.graph(0)).ready()
+		n.produce(t, b, 1, 100, 10, 0)
+		n.drained(t, b, 20*time.Second)
+		// What the broker's timeout does to the id, anybody's InitProducerID does.
+		coordinator := b.Client(t, kgo.TransactionalID(n.Group+".a"))
+		_, _, err := coordinator.ProducerID(t.Context())
+		must(t, err)
+		n.produce(t, b, 101, 200, 10, 0)
+		n.drained(t, b, 30*time.Second)
+		if st := e.Stats(); st.Fenced != 0 || st.Sessions < 2 {
+			t.Errorf("the id was not taken away: this test proves nothing: %+v", st)
+		}
+		r.stop()
+		n.verify(t, b, 200, 10)
+	})
+}
+
 // Topics with wrong settings are refused with a sentence, and never created.
 func TestFault_WrongTopics(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {

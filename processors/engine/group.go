@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -25,8 +26,9 @@ import (
 type group struct {
 	sarama.ConsumerGroup // nil: goka calls neither Pause nor Resume
 
-	e    *Engine
-	errs chan error // stays empty: errors end Consume
+	e        *Engine
+	errs     chan error // stays empty: errors end Consume
+	memberID string     // of the last member
 }
 
 func (e *Engine) groupBuilder([]string, string, string) (sarama.ConsumerGroup, error) {
@@ -47,7 +49,7 @@ func (g *group) Consume(ctx context.Context, topics []string, handler sarama.Con
 		if err == nil {
 			return nil
 		}
-		if err, end := ending(err); end {
+		if err, end := ending(err); end && !g.outlived(ctx, err) {
 			if errors.Is(err, ErrFenced) {
 				e.counters.fenced.Add(1)
 			}
@@ -72,6 +74,37 @@ func (g *group) Consume(ctx context.Context, topics []string, handler sarama.Con
 
 const restartMin, restartMax = 100 * time.Millisecond, 10 * time.Second
 
+// takeoverPause is how long a process that took over a transactional id may need to
+// join its group.
+const takeoverPause = 3 * time.Second
+
+// outlived says that it was the broker that ended our transaction, because a failover
+// or a sleep took longer than its timeout, and not a twin: a twin joins the group under
+// our name, and then the group knows us no more.
+func (g *group) outlived(ctx context.Context, err error) bool {
+	if !g.e.cfg.StaticMember || !slices.ContainsFunc(epochErrors, func(ke error) bool { return errors.Is(err, ke) }) {
+		return false
+	}
+	select {
+	case <-time.After(takeoverPause):
+	case <-ctx.Done():
+		return true // stopping anyway, whoever it was
+	}
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	described, derr := g.e.adm.DescribeGroups(ctx, g.e.cfg.Group)
+	if derr != nil {
+		g.e.log.Warn("cannot ask who is in the group, taking it for fenced", "err", derr)
+		return false
+	}
+	for _, m := range described[g.e.cfg.Group].Members {
+		if m.InstanceID != nil && *m.InstanceID == g.e.cfg.InstanceID {
+			return m.MemberID == g.memberID
+		}
+	}
+	return false
+}
+
 // manageErrors forwards errors that end the client's group management.
 type manageErrors chan error
 
@@ -93,7 +126,10 @@ func (g *group) member(ctx context.Context, topics []string, handler sarama.Cons
 	if err != nil {
 		return endError{fmt.Errorf("opening the group's client: %w", err)}
 	}
-	defer gts.Close()
+	defer func() {
+		g.memberID, _ = gts.Client().GroupMetadata()
+		gts.Close()
+	}()
 	out := newOutput(e, gts.Client())
 	e.out.Store(out)
 	defer e.out.Store(nil)
