@@ -23,7 +23,7 @@
 VERSION=7.17.28
 LIBS=elasticsearch-$VERSION
 COMPILER=ecj-3.33.0 # a Java compiler that needs no JDK
-READY_SECONDS=120
+READY_SECONDS=240 # an idle machine needs 10; a starved one more than 120
 
 install() {
 	JAVA=$(java17) || exit 1
