@@ -1,6 +1,7 @@
 package elasticsearch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/nexusblueprint/nexus/internal/searchstore"
@@ -171,9 +173,11 @@ func (b *batch) send(ctx context.Context) error {
 	if len(b.items) == 0 {
 		return nil
 	}
-	path := "/" + b.ix.writes() + "/_bulk?require_alias=true&filter_path=items.*.status,items.*.error.type,items.*.error.reason"
 	var got bulkAnswer
-	err := b.store.client.do(ctx, http.MethodPost, path, typeNDJSON, b.body, &got)
+	err := b.store.client.do(ctx, esapi.BulkRequest{
+		Index: b.ix.writes(), RequireAlias: new(true), Body: bytes.NewReader(b.body),
+		FilterPath: []string{"items.*.status", "items.*.error.type", "items.*.error.reason"},
+	}, &got)
 	var refused *answerError
 	if errors.As(err, &refused) && refused.Status == http.StatusRequestEntityTooLarge && len(b.items) == 1 {
 		b.results[b.items[0]].Err = fmt.Errorf("%w: %w", ports.ErrRejected, err)

@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"github.com/elastic/elastic-transport-go/v8/elastictransport"
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 	"github.com/go-json-experiment/json"
 )
 
-// client speaks HTTP with the cluster. The transport of go-elasticsearch v8 chooses the node and tries again; the client
-// around it is left out: eight requests do not need its 860 packages of typed ones.
+// client sends the requests of go-elasticsearch through its transport, which chooses the node and tries again.
 type client struct {
 	transport *elastictransport.Client
 	http      *http.Transport
@@ -77,32 +77,17 @@ func (c *client) close() error {
 	return err
 }
 
-const (
-	typeJSON   = "application/json"
-	typeNDJSON = "application/x-ndjson"
-)
-
-// do sends a request and reads the answer into into, unless that is nil. path may end in a query.
+// do sends a request and reads the answer into into, unless that is nil.
 // Errors: *answerError, ErrUnavailable, ErrUnsupported, ctx's.
-func (c *client) do(ctx context.Context, method, path, contentType string, body []byte, into any) error {
+func (c *client) do(ctx context.Context, request esapi.Request, into any) error {
 	bounded, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(bounded, method, path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	if len(body) == 0 {
-		req.Body, req.GetBody = nil, nil
-	} else {
-		req.Header.Set("Content-Type", contentType)
-	}
-	req.Header.Set("Accept", typeJSON)
-	resp, err := c.transport.Perform(req)
+	resp, err := request.Do(bounded, c.transport)
 	if err != nil {
 		return c.failure(ctx, err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was read to its end, or its error is known
-	if resp.StatusCode >= http.StatusMultipleChoices {
+	if resp.IsError() {
 		return answer(resp)
 	}
 	// OpenSearch, or a page of something between us and the cluster, would be taken at its word otherwise.
@@ -136,7 +121,7 @@ func (c *client) failure(ctx context.Context, err error) error {
 const answerBytesMax = 64 << 10
 
 // answer reads an answer that is no success.
-func answer(resp *http.Response) error {
+func answer(resp *esapi.Response) error {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, answerBytesMax))
 	if err != nil {
 		text = nil

@@ -56,4 +56,13 @@
 //
 // Elasticsearch sorts a document without a long as if it held the greatest (ascending) or least (descending) of all, and
 // so among those that do. The field edges, a key behind the long's own, sets the two apart.
+//
+// # The client
+//
+// Requests are those of go-elasticsearch's package esapi, on its transport, which takes turns between nodes and tries again.
+// Its root package is left out for what it costs to build: it imports 860 packages of typed requests, and vet alone takes
+// minutes. esapi is one package with the same requests, paths and parameters. It lacks the root package's check that the
+// server is an Elasticsearch, which is made here, with every answer.
+//
+// docs/adr/0007-elasticsearch.md tells what else was considered.
 package elasticsearch

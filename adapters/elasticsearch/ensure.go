@@ -1,13 +1,15 @@
 package elasticsearch
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/http"
+	"io"
 	"strings"
 
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 	"github.com/go-json-experiment/json"
 
 	"github.com/nexusblueprint/nexus/internal/searchstore"
@@ -69,12 +71,19 @@ func (s *Store) create(ctx context.Context, spec ports.IndexSpec) error {
 		"index_patterns": []string{spec.Name + "~*"}, "priority": templatePriority, "template": definition,
 		"_meta": object{"description": "read model " + spec.Name + " of Nexus"},
 	}
-	if err := s.put(ctx, "/_index_template/nexus-"+spec.Name, template); err != nil {
+	body, err := encode(template)
+	if err != nil {
+		return err
+	}
+	if err := s.client.do(ctx, esapi.IndicesPutIndexTemplateRequest{Name: "nexus-" + spec.Name, Body: body}, nil); err != nil {
 		return fmt.Errorf("putting its template: %w", err)
 	}
 	ix := &index{spec: spec, concrete: spec.Name + "~" + strings.ToLower(rand.Text()[:12])}
 	definition["aliases"] = object{spec.Name: object{"is_write_index": true}, ix.writes(): object{}}
-	err := s.put(ctx, "/"+ix.concrete, definition)
+	if body, err = encode(definition); err != nil {
+		return err
+	}
+	err = s.client.do(ctx, esapi.IndicesCreateRequest{Index: ix.concrete, Body: body}, nil)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -85,17 +94,15 @@ func (s *Store) create(ctx context.Context, spec ports.IndexSpec) error {
 	return err
 }
 
-func (s *Store) put(ctx context.Context, path string, value any) error {
-	body, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
-	return s.client.do(ctx, http.MethodPut, path, typeJSON, body, nil)
+// encode is the body of a request.
+func encode(value object) (io.Reader, error) {
+	text, err := json.Marshal(value)
+	return bytes.NewReader(text), err // a reader that net/http can send again
 }
 
 // drop deletes a generation and with it its aliases. That it is gone already is no error.
 func (s *Store) drop(ctx context.Context, ix *index) error {
-	err := s.client.do(ctx, http.MethodDelete, "/"+ix.concrete, typeJSON, nil, nil)
+	err := s.client.do(ctx, esapi.IndicesDeleteRequest{Index: []string{ix.concrete}}, nil)
 	if errors.Is(err, ports.ErrNoIndex) {
 		return nil
 	}

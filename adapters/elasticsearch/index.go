@@ -3,8 +3,9 @@ package elasticsearch
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/nexusblueprint/nexus/internal/searchstore"
 	"github.com/nexusblueprint/nexus/ports"
@@ -113,7 +114,8 @@ func (s *Store) lookup(ctx context.Context, name string) (*index, error) {
 			Meta meta `json:"_meta"`
 		} `json:"mappings"`
 	}{}
-	if err := s.client.do(ctx, http.MethodGet, "/"+name+"?filter_path=*.mappings._meta,*.aliases", typeJSON, nil, &found); err != nil {
+	request := esapi.IndicesGetRequest{Index: []string{name}, FilterPath: []string{"*.mappings._meta", "*.aliases"}}
+	if err := s.client.do(ctx, request, &found); err != nil {
 		return nil, fmt.Errorf("looking up index %s: %w", name, err)
 	}
 	for concrete, at := range found {

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/elastic/go-elasticsearch/v8/esapi"
+
 	"github.com/nexusblueprint/nexus/internal/elastictest"
 	"github.com/nexusblueprint/nexus/internal/searchstore"
 	"github.com/nexusblueprint/nexus/ports"
@@ -19,9 +21,25 @@ import (
 // request asks the server past the store.
 func (s *Store) request(t *testing.T, method, path, body string, into any) {
 	t.Helper()
-	if err := s.client.do(t.Context(), method, path, typeJSON, []byte(body), into); err != nil {
+	if err := s.client.do(t.Context(), raw{method, path, body}, into); err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
 	}
+}
+
+// raw is a request in its own words.
+type raw struct{ method, path, body string }
+
+func (r raw) Do(ctx context.Context, transport esapi.Transport) (*esapi.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, r.method, r.path, strings.NewReader(r.body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := transport.Perform(req)
+	if err != nil {
+		return nil, err
+	}
+	return &esapi.Response{StatusCode: resp.StatusCode, Header: resp.Header, Body: resp.Body}, nil
 }
 
 func specOf(name string, fields ...string) ports.IndexSpec {

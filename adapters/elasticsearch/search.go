@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 
-	"github.com/go-json-experiment/json"
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/nexusblueprint/nexus/internal/searchstore"
@@ -40,12 +39,13 @@ func (s *Store) ask(ctx context.Context, ix *index, body object) (hits, error) {
 	var got struct {
 		Hits hits `json:"hits"`
 	}
-	text, err := json.Marshal(body)
+	text, err := encode(body)
 	if err != nil {
 		return hits{}, err
 	}
-	path := "/" + ix.concrete + "/_search?allow_partial_search_results=false&preference=" + url.QueryEscape(ix.spec.Name)
-	err = s.client.do(ctx, http.MethodPost, path, typeJSON, text, &got)
+	err = s.client.do(ctx, esapi.SearchRequest{
+		Index: []string{ix.concrete}, Body: text, AllowPartialSearchResults: new(false), Preference: ix.spec.Name,
+	}, &got)
 	return got.Hits, err
 }
 

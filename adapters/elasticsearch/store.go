@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/nexusblueprint/nexus/ports"
 )
@@ -57,7 +58,7 @@ func (s *Store) checkServer(ctx context.Context) error {
 			Number string `json:"number"`
 		} `json:"version"`
 	}
-	if err := s.client.do(ctx, http.MethodGet, "/", typeJSON, nil, &info); err != nil {
+	if err := s.client.do(ctx, esapi.InfoRequest{}, &info); err != nil {
 		return err
 	}
 	s.version = info.Version.Number
@@ -100,7 +101,7 @@ func (s *Store) Refresh(ctx context.Context, name string) error {
 
 func (s *Store) refresh(ctx context.Context, ix *index) error {
 	var done shards
-	if err := s.client.do(ctx, http.MethodPost, "/"+ix.concrete+"/_refresh", typeJSON, nil, &done); err != nil {
+	if err := s.client.do(ctx, esapi.IndicesRefreshRequest{Index: []string{ix.concrete}}, &done); err != nil {
 		return err
 	}
 	// A copy that is not assigned is neither: it is no one's to search, and refreshes before it is.

@@ -1,21 +1,17 @@
 #!/usr/bin/env bash
 # elasticsearch.sh runs one real Elasticsearch 7.17 on a loopback port.
 #
-#   elasticsearch.sh install       make sure Java and the Elasticsearch jars are there
-#   elasticsearch.sh run DIR       run in the foreground until stdin closes or a signal comes;
-#                                  a parent that dies for any reason takes the server with it
-#   elasticsearch.sh start DIR     run in the background, print the address when it is ready
-#   elasticsearch.sh stop DIR      stop what start began
+#   elasticsearch.sh install | run DIR | start DIR | stop DIR     as lib.sh says, and while it runs:
+#   elasticsearch.sh stop-server DIR | kill-server DIR | start-server DIR
 #
-# DIR receives data/, elasticsearch.out (its log), server.pid (the Java process) and, once the
-# server is ready, the file "address" (host:port). data/ is emptied by every run and start.
+# DIR receives data/, elasticsearch.out (its log) and, once the server is ready, the files
+# "address" (host:port) and "pid" (the Java process first). data/ is emptied by every run and start.
 #
 # The server is put together from the jars of Maven Central: the engine and its HTTP
 # transport, without the modules of the distribution (no scripts, no reindexing, few
 # analyzers). For a server without authentication, on this machine alone, it needs no more.
 #
 # NEXUS_CACHE, NEXUS_PORT   see lib.sh
-# ELASTICSEARCH_KEEP=1      leave data/ as the last run left it, as a restart does
 # ELASTICSEARCH_OPTS        further JVM options
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -23,7 +19,7 @@
 VERSION=7.17.28
 LIBS=elasticsearch-$VERSION
 COMPILER=ecj-3.33.0 # a Java compiler that needs no JDK
-READY_SECONDS=120
+READY_SECONDS=240 # an idle machine needs 10; a starved one more than 120
 
 install() {
 	JAVA=$(java17) || exit 1
@@ -86,7 +82,7 @@ launch() {
 	port=$(client_port) || exit 1
 	transport=$(free_port) || exit 1
 	[ "$port" != "$transport" ] || transport=$((transport + 1))
-	[ -n "${ELASTICSEARCH_KEEP:-}" ] || rm -rf "$dir/data"
+	[ -n "$AGAIN" ] || rm -rf "$dir/data"
 	# shellcheck disable=SC2086
 	"$JAVA" -Xms256m -Xmx512m -XX:+UseSerialGC ${ELASTICSEARCH_OPTS:-} -Dlog4j2.level=WARN -Dlog4j2.disable.jmx=true \
 		-cp "$NODE:$CACHE/$LIBS/*" LocalNode \
@@ -96,7 +92,6 @@ launch() {
 		discovery.type=single-node cluster.routing.allocation.disk.threshold_enabled=false \
 		>"$dir/elasticsearch.out" 2>&1 </dev/null 9>&- &
 	PID=$!
-	echo "$PID" >"$dir/server.pid"
 	ADDRESS=127.0.0.1:$port
 	local until=$((SECONDS + READY_SECONDS))
 	while [ $SECONDS -lt $until ]; do

@@ -14,10 +14,15 @@
 #   start DIR     run in the background; the address is printed, and stands in DIR/address, once the server is ready
 #   stop DIR      stop what start began
 #   status DIR    print the address, or be false if nothing runs there
+# and while a server of one process runs, for tests that take it away and bring it back:
+#   stop-server DIR    end it; whoever started it still holds it
+#   kill-server DIR    the same with kill -9
+#   start-server DIR   start it again, on its own data and port (launch then finds $AGAIN set); returns when it answers
 # Everything binds 127.0.0.1. A port is a free one, unless NEXUS_PORT names it.
 #
 # NEXUS_CACHE   where downloads are kept (default $HOME/.cache/nexus, else /tmp/nexus-cache-UID)
 # NEXUS_PORT    the port that clients use, instead of a free one
+# NEXUS_PASSING=1   run removes DIR when the server ends; of one that never answered it stays, with the output
 set -euo pipefail
 
 say() { echo "${0##*/}: $*" >&2; }
@@ -176,6 +181,7 @@ end() {
 }
 
 PID=""
+AGAIN=""
 
 launch_retrying() {
 	local dir=$1
@@ -210,6 +216,8 @@ run() {
 	trap "stop '$1'" EXIT
 	trap 'exit 0' INT TERM
 	launch_retrying "$1"
+	# shellcheck disable=SC2064
+	[ -z "${NEXUS_PASSING:-}" ] || trap "stop '$1'; rm -rf '$1'" EXIT
 	# Whoever started us holds the other end of stdin; its end of file is its death. Only wait lets a signal in at once.
 	{ cat <&3 >/dev/null & } 3<&0
 	wait $!
@@ -224,6 +232,31 @@ start() {
 	cat "$1/address"
 }
 
+stop-server() {
+	local pid
+	pid=$(recall "$1/pid") || die "no server runs in $1"
+	end "$pid"
+}
+
+kill-server() {
+	local pid
+	pid=$(recall "$1/pid") || die "no server runs in $1"
+	kill -9 "$pid"
+	while [ -n "$(birth "$pid")" ]; do sleep 0.02; done
+}
+
+start-server() {
+	! running "$1" || die "the server of $1 runs already"
+	install
+	NEXUS_PORT=$(sed 's/.*://' "$1/address")
+	for _ in $(seq 500); do listens "$NEXUS_PORT" || break; sleep 0.02; done # threads of a killed process outlive it a little
+	# shellcheck disable=SC2034 # for launch
+	AGAIN=1
+	launch "$1" || { tail -n 20 "$1"/*.out >&2; die "the server does not start again: its output is in $1"; }
+	remember "$1/pid" "$PID"
+	[ -e "$1/address" ] || { stop "$1"; die "the server of $1 was stopped meanwhile"; }
+}
+
 status() { running "$1" && cat "$1/address"; }
 
 serve() {
@@ -232,6 +265,10 @@ serve() {
 	run | start | stop | status)
 		[ -n "${2:-}" ] || die "usage: ${0##*/} $1 DIR"
 		mkdir -p "$2"
+		"$1" "$(cd "$2" && pwd)"
+		;;
+	stop-server | kill-server | start-server)
+		[ -f "${2:-}/address" ] || die "usage: ${0##*/} $1 DIR, where a server was started"
 		"$1" "$(cd "$2" && pwd)"
 		;;
 	*) die "usage: ${0##*/} install | run DIR | start DIR | stop DIR | status DIR" ;;

@@ -1,10 +1,8 @@
 #!/usr/bin/env bash
 # registry.sh runs one real schema registry (Apicurio, with its Confluent-compatible API) on free loopback ports.
 #
-#   registry.sh install | run DIR | start DIR | stop DIR     as lib.sh says
-# and while it runs:
-#   registry.sh stop-server DIR      end it, as an outage does: whoever started it still holds it
-#   registry.sh start-server DIR     start it again, on its own data and port; returns when it answers
+#   registry.sh install | run DIR | start DIR | stop DIR     as lib.sh says, and while it runs:
+#   registry.sh stop-server DIR | kill-server DIR | start-server DIR
 #
 # The API is http://ADDRESS/apis/ccompat/v7. DIR receives data/, which unlike those of other servers is kept from one
 # start to the next, ids and all, and apicurio.out (its log). A new registry has the level BACKWARD_TRANSITIVE;
@@ -68,26 +66,4 @@ answers() {
 	[[ $status == *" 200 "* ]]
 }
 
-# stop-server and start-server take the server away from tests that run it, and bring it back on its port and data.
-stop-server() {
-	local pid
-	pid=$(recall "$1/pid") || die "no registry runs in $1"
-	end "$pid"
-}
-
-start-server() {
-	! running "$1" || die "the registry of $1 runs already"
-	install
-	NEXUS_PORT=$(sed 's/.*://' "$1/address")
-	launch "$1" || { tail -n 20 "$1/apicurio.out" >&2; die "the registry does not start again, see $1/apicurio.out"; }
-	remember "$1/pid" "$PID"
-	[ -e "$1/address" ] || { stop "$1"; die "the registry of $1 was stopped meanwhile"; }
-}
-
-case ${1:-} in
-stop-server | start-server)
-	[ -f "${2:-}/address" ] || die "usage: registry.sh $1 DIR, where a registry was started"
-	"$1" "$(cd "$2" && pwd)"
-	;;
-*) serve "$@" ;;
-esac
+serve "$@"

@@ -23,15 +23,20 @@ type Server struct {
 	Address string // host:port; comma-separated if the server is several
 
 	script string
+	env    []string
 	stdin  io.Closer
 	ended  chan error
 }
 
 // Start runs "deploy/local/<script> run" and returns when the server answers. It lives until Stop, or until this process
-// ends, however that ends: the script sees its stdin close. Each of env is name=value.
+// ends, however that ends: the script sees its stdin close. Dir goes with it, but for that of a server that never answered.
+// Each of env is name=value.
 func Start(script string, env ...string) (*Server, error) {
 	_, self, _, _ := runtime.Caller(0)
-	s := &Server{script: filepath.Join(filepath.Dir(self), "..", "..", "deploy", "local", script), ended: make(chan error, 1)}
+	s := &Server{
+		script: filepath.Join(filepath.Dir(self), "..", "..", "deploy", "local", script),
+		env:    append(env, "NEXUS_PASSING=1"), ended: make(chan error, 1),
+	}
 	var err error
 	if s.Dir, err = os.MkdirTemp("", "nexus-"+strings.TrimSuffix(script, ".sh")+"-"); err != nil {
 		return nil, err
@@ -41,7 +46,7 @@ func Start(script string, env ...string) (*Server, error) {
 		return nil, err
 	}
 	defer func() { _ = said.Close() }()
-	cmd := s.command(env, "run", s.Dir)
+	cmd := s.command("run", s.Dir)
 	if s.stdin, err = cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -55,10 +60,10 @@ func Start(script string, env ...string) (*Server, error) {
 
 func (s *Server) said() string { return filepath.Join(s.Dir, "script.out") }
 
-func (s *Server) command(env []string, args ...string) *exec.Cmd {
+func (s *Server) command(args ...string) *exec.Cmd {
 	//nolint:gosec,noctx // the module's own script, which lives as long as the test program
 	cmd := exec.Command("bash", append([]string{s.script}, args...)...)
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(os.Environ(), s.env...)
 	return cmd
 }
 
@@ -84,13 +89,13 @@ func (s *Server) await() error {
 
 // Do runs another verb of the script: "script verb Dir args…".
 func (s *Server) Do(verb string, args ...string) error {
-	if text, err := s.command(nil, append([]string{verb, s.Dir}, args...)...).CombinedOutput(); err != nil {
+	if text, err := s.command(append([]string{verb, s.Dir}, args...)...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s %s %s: %w:\n%s", s.script, verb, strings.Join(args, " "), err, text)
 	}
 	return nil
 }
 
-// Stop ends the server and removes its folder. It returns when the server is gone.
+// Stop ends the server. It returns when the server and its folder are gone.
 func (s *Server) Stop() error {
 	_ = s.stdin.Close()
 	select {
@@ -98,7 +103,7 @@ func (s *Server) Stop() error {
 		if err != nil {
 			return fmt.Errorf("%s, told to stop: %w", s.script, err)
 		}
-		return os.RemoveAll(s.Dir)
+		return nil
 	case <-time.After(time.Minute):
 		return fmt.Errorf("%s did not stop within a minute of being told to: its output is in %s", s.script, s.Dir)
 	}
