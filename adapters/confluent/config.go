@@ -1,16 +1,15 @@
 package confluent
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/nexusblueprint/nexus/internal/trust"
 )
 
 // Config says where the registry is and who asks.
@@ -89,16 +88,9 @@ func (c Config) check() error {
 // options are those of the client.
 func (c Config) options() ([]sr.ClientOpt, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("reading the certificate authorities: %w", err)
-		}
-		roots := x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM form", c.CAFile)
-		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	var err error
+	if transport.TLSClientConfig, err = trust.Config(c.CAFile); err != nil {
+		return nil, err
 	}
 	opts := []sr.ClientOpt{
 		sr.URLs(append([]string(nil), c.URLs...)...), sr.UserAgent("nexus"),

@@ -1,16 +1,15 @@
 package elasticsearch
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
+
+	"github.com/nexusblueprint/nexus/internal/trust"
 )
 
 // Config says where the cluster is, and who we are to it. Printed, logged or marshalled it shows no secret.
@@ -83,27 +82,19 @@ func loopback(host string) bool {
 
 // transport is the HTTP side of the configuration.
 func (c Config) transport() (*http.Transport, error) {
-	t := &http.Transport{
+	tlsConfig, err := trust.Config(c.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout: dialTimeout,
 		MaxIdleConnsPerHost: idleConnsMax,
 		IdleConnTimeout:     90 * time.Second,
 		ForceAttemptHTTP2:   true,
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
-	}
-	if c.CAFile == "" {
-		return t, nil
-	}
-	pem, err := os.ReadFile(c.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("%w: reading the authorities' certificates: %w", ErrConfig, err)
-	}
-	t.TLSClientConfig.RootCAs = x509.NewCertPool()
-	if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%w: %s holds no certificate in PEM", ErrConfig, c.CAFile)
-	}
-	return t, nil
+		TLSClientConfig:     tlsConfig,
+	}, nil
 }
 
 // String shows the configuration without its secrets.

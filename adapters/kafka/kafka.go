@@ -4,10 +4,7 @@
 package kafka
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -16,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/nexusblueprint/nexus/internal/config"
+	"github.com/nexusblueprint/nexus/internal/trust"
 )
 
 // dialTimeout bounds one try to reach a broker: a host that is gone answers
@@ -27,9 +25,9 @@ const dialTimeout = 5 * time.Second
 func Options(cfg config.Bus) ([]kgo.Opt, error) {
 	opts := []kgo.Opt{kgo.SeedBrokers(cfg.Brokers()...)}
 	if cfg.TLS() {
-		tlsConfig, err := trust(cfg.CAFile)
+		tlsConfig, err := trust.Config(cfg.CAFile)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("bus.caFile: %w", err)
 		}
 		opts = append(opts, kgo.DialTLSConfig(tlsConfig), kgo.DialTimeout(dialTimeout))
 	} else {
@@ -39,24 +37,6 @@ func Options(cfg config.Bus) ([]kgo.Opt, error) {
 		opts = append(opts, kgo.SASL(mechanism(cfg)))
 	}
 	return opts, nil
-}
-
-// trust is the TLS configuration that checks certificates against the file's
-// authorities, or the system's.
-func trust(caFile string) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if caFile == "" {
-		return c, nil
-	}
-	pem, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, fmt.Errorf("reading bus.caFile: %w", err)
-	}
-	c.RootCAs = x509.NewCertPool()
-	if !c.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("bus.caFile %s holds no certificate in PEM form", caFile)
-	}
-	return c, nil
 }
 
 func mechanism(cfg config.Bus) sasl.Mechanism {
