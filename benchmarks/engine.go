@@ -87,7 +87,7 @@ const memoryFor = 12 * time.Minute
 // is full: the commands before the measured ones fill it, and log time goes on
 // at the same pace, so that as much is forgotten as is added.
 func benchCPU(ctx context.Context, r *runner) (report, error) {
-	n, keys := pick(r, 1_000_000, 12_000), pick(r, 100_000, 1_000)
+	n, keys := pick(r, 1_000_000, 40_000), pick(r, 100_000, 1_000) // many transactions, each of up to 16,000
 	var micros, peaks []float64
 	for i := range pick(r, r.pairs, 1) {
 		r.begin("run %d", i+1)
