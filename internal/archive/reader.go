@@ -46,9 +46,6 @@ func NewReader(r io.Reader, name string) (*Reader, error) {
 // Header is what the file says of itself.
 func (r *Reader) Header() Header { return r.header }
 
-// Count is how many events the file holds.
-func (r *Reader) Count() int64 { return r.count }
-
 func (r *Reader) fault(kind error, field, format string, args ...any) error {
 	return &FaultError{File: r.name, Record: r.number, Field: field, Reason: fmt.Sprintf(format, args...), Kind: kind}
 }

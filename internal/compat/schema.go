@@ -59,12 +59,6 @@ func Parse(text string, uses ...*Schema) (*Schema, error) {
 	return &Schema{text: text, root: root, named: b.own, uses: uses, normal: b.normal}, nil
 }
 
-// Name returns the full name of a record, enum or fixed, else its Avro type.
-func (s *Schema) Name() string { return s.root.label() }
-
-// String returns the text the schema was parsed from.
-func (s *Schema) String() string { return s.text }
-
 // Fingerprint identifies what the text says: two texts that differ only in
 // white space, order of keys, or the spelling of names and primitives have the
 // same one. Unlike a hash of Avro's parsing canonical form it covers defaults,

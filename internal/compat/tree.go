@@ -45,13 +45,6 @@ var promotions = map[[2]string]bool{
 	{"string", "bytes"}: true, {"bytes", "string"}: true,
 }
 
-func (n *node) label() string {
-	if n.name != "" {
-		return n.name
-	}
-	return n.kind
-}
-
 func unqualified(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
 
 func namespaceOf(name string) string {
