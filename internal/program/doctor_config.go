@@ -7,8 +7,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/nexusblueprint/nexus/internal/check"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/system"
@@ -84,15 +82,11 @@ func (d *doctor) providers(ctx context.Context, settings *config.Config) {
 func (d *doctor) cluster(ctx context.Context, r *running, settings *config.Config) {
 	ctx, cancel := seconds(ctx, 10)
 	defer cancel()
-	cl, err := kgo.NewClient(r.broker...)
-	if err == nil {
-		defer cl.Close()
-		err = cl.Ping(ctx)
-	}
-	if err != nil {
-		d.fail("broker", "look at the broker's log; make sure that the port is right, and that TLS and user are as the broker wants them", "%s does not answer: %v", r.endpoints.Bus, err)
+	cl := d.dial(ctx, r, "look at the broker's log; make sure that the port is right, and that TLS and user are as the broker wants them")
+	if cl == nil {
 		return
 	}
+	defer cl.Close()
 	faults, warnings, cluster, err := system.JudgeCluster(ctx, d.topology, cl, settings.Bus.AllowTransactionV1)
 	if err != nil {
 		d.fail("broker", "grant the right to describe the cluster and its settings", "%s answers, but %v", r.endpoints.Bus, err)

@@ -16,18 +16,27 @@ import (
 func (d *doctor) broker(ctx context.Context, r *running) {
 	ctx, cancel := seconds(ctx, 10)
 	defer cancel()
-	cl, err := kgo.NewClient(r.broker...)
-	if err == nil {
-		defer cl.Close()
-		err = cl.Ping(ctx)
-	}
-	if err != nil {
-		d.fail("broker", "look at the broker's log; from another machine, make sure that its port can be reached", "%s does not answer: %v", r.endpoints.Bus, err)
+	cl := d.dial(ctx, r, "look at the broker's log; from another machine, make sure that its port can be reached")
+	if cl == nil {
 		return
 	}
+	defer cl.Close()
 	d.ok("broker", "%s answers", r.endpoints.Bus)
 
 	d.topics(ctx, cl, fails)
+}
+
+// dial reaches the broker. Nil says that it does not answer, which is a finding with this advice.
+func (d *doctor) dial(ctx context.Context, r *running, advice string) *kgo.Client {
+	cl, err := kgo.NewClient(r.broker...)
+	if err == nil {
+		if err = cl.Ping(ctx); err == nil {
+			return cl
+		}
+		cl.Close()
+	}
+	d.fail("broker", advice, "%s does not answer: %v", r.endpoints.Bus, err)
+	return nil
 }
 
 // topics judges those of the topology; missing is the verdict on what is not
