@@ -27,18 +27,18 @@ func (b *Broker) Link(t testing.TB) *Link {
 	if len(s.links) == 0 {
 		t.Fatalf("all %d links of this Kafka are in use: raise linksPerServer in internal/kafkatest", linksPerServer)
 	}
-	detours := s.links[len(s.links)-1]
+	l := &Link{To: s.links[len(s.links)-1]}
 	s.links = s.links[:len(s.links)-1]
-	t.Cleanup(func() { // after the proxies have been closed
+	for _, to := range l.To {
+		l.Addrs = append(l.Addrs, to.Addr)
+	}
+	t.Cleanup(func() {
+		l.Cut() // no connection of this test goes on
+		l.Heal(t)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.links = append(s.links, detours)
+		s.links = append(s.links, l.To)
 	})
-	l := &Link{}
-	for _, d := range detours {
-		l.Addrs = append(l.Addrs, d.proxy)
-		l.To = append(l.To, linktest.Open(t, d.proxy, d.listener))
-	}
 	return l
 }
 

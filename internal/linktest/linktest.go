@@ -22,14 +22,23 @@ type Link struct {
 // Open begins to carry connections from listen (host:port, port 0 for a free one) to upstream, until the test ends.
 func Open(t testing.TB, listen, upstream string) *Link {
 	t.Helper()
+	l, err := New(listen, upstream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Cut)
+	return l
+}
+
+// New is Open for a link that outlives a test: it carries until it is Cut.
+func New(listen, upstream string) (*Link, error) {
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	l := &Link{proxy: toxiproxy.NewProxy(server, upstream, listen, upstream)}
 	if err := l.proxy.Start(); err != nil {
-		t.Fatalf("a proxy to %s cannot listen on %s: %v", upstream, listen, err)
+		return nil, fmt.Errorf("a proxy to %s cannot listen on %s: %w", upstream, listen, err)
 	}
 	l.Addr = l.proxy.Listen
-	t.Cleanup(l.proxy.Stop)
-	return l
+	return l, nil
 }
 
 // Slow delays what goes either way by latency, give or take jitter.

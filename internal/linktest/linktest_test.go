@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -119,6 +120,12 @@ func TestLink(t *testing.T) {
 		}
 		l.Heal(t)
 		if _, err := trip(dial(t, l), 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	})
+
+	t.Run("says that its port is taken", func(t *testing.T) {
+		if _, err := New(server, server); !errors.Is(err, syscall.EADDRINUSE) {
 			t.Fatal(err)
 		}
 	})
