@@ -62,7 +62,7 @@ func run(args []string, out io.Writer) error {
 	flags.BoolVar(&r.short, "short", false, "every benchmark in seconds; the figures mean nothing and are not kept")
 	flags.IntVar(&r.pairs, "pairs", 5, "alternating runs of what is compared")
 	flags.StringVar(&stacks, "stack", "kfake,kafka", "`brokers` of the benchmark engine")
-	flags.StringVar(&r.streams, "streams", "", "further `settings` of the Kafka Streams peer, name=value or options of the JVM, separated by spaces; the figures are not kept")
+	flags.StringVar(&r.streams, "streams", "", "further `settings` of the Kafka Streams peer, name=value or options of the JVM, separated by spaces: the benchmark streams then runs this peer alone; the figures are not kept")
 	flags.StringVar(&r.profile, "profile", "", "take CPU profiles into this `folder`; the figures are not kept")
 	flags.StringVar(&r.cache, "cache", cacheFolder(), "`folder` of the history that start starts with")
 	flags.StringVar(&readme, "readme", "benchmarks/README.md", "`file` that keeps the figures, in the module's folder")
