@@ -40,6 +40,7 @@ var benches = []bench{
 	{"gate", "the schema gate and the command memory by themselves", false, benchGate},
 	{"load", "six months of real orders", false, benchLoad},
 	{"steady", "10,000 commands a second", false, benchSteady},
+	{"pipeline", "the same on Kafka, Apicurio and Elasticsearch", false, benchPipeline},
 	{"orders", "500 orders a second over HTTP", false, benchOrders},
 	{"start", "start with a million commands of history", false, benchStart},
 }
