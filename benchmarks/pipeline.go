@@ -10,7 +10,7 @@ import (
 )
 
 // pipelineRates are tried from the first on, until one holds.
-var pipelineRates = []int{10_000, 7_500, 5_000, 2_500}
+var pipelineRates = []int{10_000, 5_000, 4_000, 3_000}
 
 const pipelineWarm = 20 * time.Second
 
