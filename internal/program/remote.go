@@ -8,11 +8,11 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/adapters/kafka"
 	"github.com/nexusblueprint/nexus/internal/check"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/serde"
-	"github.com/nexusblueprint/nexus/internal/system"
 	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/topology"
 )
@@ -64,7 +64,7 @@ func reach(t *topology.Topology, e check.Endpoints, bus config.Bus, registry con
 	if err != nil {
 		return nil, err
 	}
-	r, err := system.OpenRegistry(registry)
+	r, err := confluent.New(registry)
 	if err != nil {
 		return nil, err
 	}
