@@ -18,6 +18,7 @@ import (
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/topology"
 )
@@ -183,7 +184,7 @@ func (s *stack) openRegistry(ctx context.Context) error {
 }
 
 func serdeOf(registry string, t *topology.Topology) (*serde.Serde, error) {
-	cl, err := confluent.New(confluent.Config{URLs: []string{registry}})
+	cl, err := confluent.New(config.Registry{URL: registry})
 	if err != nil {
 		return nil, err
 	}

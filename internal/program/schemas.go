@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/policies"
 	"github.com/nexusblueprint/nexus/ports"
@@ -64,7 +65,7 @@ func (b *baseline) each(ctx context.Context, d topology.Description, f func(s to
 }
 
 func eachRegistered(ctx context.Context, url string, d topology.Description, f func(s topology.SchemaDescription, where, older string) error) error {
-	registry, err := confluent.New(confluent.Config{URLs: []string{url}})
+	registry, err := confluent.New(config.Registry{URL: url})
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func eachRegistered(ctx context.Context, url string, d topology.Description, f f
 // eachRefused calls f with every schema that the registry would not take, though we see no break: its level may be
 // stricter than our rule, or its judge another.
 func eachRefused(ctx context.Context, url string, d topology.Description, f func(s topology.SchemaDescription, reason error)) error {
-	registry, err := confluent.New(confluent.Config{URLs: []string{url}})
+	registry, err := confluent.New(config.Registry{URL: url})
 	if err != nil {
 		return err
 	}
@@ -196,7 +197,7 @@ func schemasRegisterCommand(t *topology.Topology) *cobra.Command {
 		Long:    "register adds what is missing and compatible; it changes no compatibility level and removes nothing.",
 		Example: "  nexus schemas register --registry http://registry:8081",
 		RunE: func(c *cobra.Command, _ []string) error {
-			cl, err := confluent.New(confluent.Config{URLs: []string{registry}})
+			cl, err := confluent.New(config.Registry{URL: registry})
 			if err != nil {
 				return err
 			}
