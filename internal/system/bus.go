@@ -143,6 +143,15 @@ const (
 )
 
 func (s *System) openTopics(ctx context.Context) error {
+	if !s.settings.Bus.Embedded() {
+		unfinished, err := Unfinished(ctx, s.bus.admin, s.topology)
+		if err != nil {
+			return err
+		}
+		if unfinished != "" {
+			return &FaultsError{Gate: "topics", Faults: []string{unfinished}}
+		}
+	}
 	if err := provisionTopics(ctx, s.bus.client, s.topology, s.bus.replication); err != nil {
 		return err
 	}
