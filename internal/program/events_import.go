@@ -55,7 +55,7 @@ func eventsImportCommand(t *topology.Topology) *cobra.Command {
 			}
 			var fault *archive.FaultError
 			var faults *system.FaultsError
-			if errors.As(err, &fault) || errors.As(err, &faults) || errors.Is(err, archive.ErrOther) {
+			if errors.As(err, &fault) || errors.As(err, &faults) || errors.Is(err, archive.ErrOther) || errors.Is(err, ports.ErrIncompatible) {
 				return Violated{err}
 			}
 			return err

@@ -233,11 +233,12 @@ func schemasRegisterCommand(t *topology.Topology) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := serde.New(registry, t.Schemas).Register(c.Context()); err != nil {
-				if errors.Is(err, serde.ErrRegistry) {
-					return err
-				}
+			err = serde.New(registry, t.Schemas).Register(c.Context())
+			if errors.Is(err, ports.ErrIncompatible) || errors.Is(err, ports.ErrInvalidSchema) {
 				return Violated{err}
+			}
+			if err != nil {
+				return err
 			}
 			fmt.Fprintf(c.OutOrStdout(), "%d schemas are registered at %s\n", len(t.Subjects()), url)
 			return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -72,7 +73,16 @@ func (s *System) judgeUnused(ctx context.Context) error {
 
 // running names the groups that have members.
 func (s *System) running(ctx context.Context) (faults []string, err error) {
-	groups, err := s.bus.admin.DescribeGroups(ctx, groupNames(s.topology)...)
+	// A cluster that never had a group has no coordinator that could be asked for one.
+	known, err := s.bus.admin.ListGroups(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("looking for running instances: %w", err)
+	}
+	ours := slices.DeleteFunc(groupNames(s.topology), func(name string) bool { _, ok := known[name]; return !ok })
+	if len(ours) == 0 { // none would mean all
+		return nil, nil
+	}
+	groups, err := s.bus.admin.DescribeGroups(ctx, ours...)
 	if err != nil {
 		return nil, fmt.Errorf("looking for running instances: %w", err)
 	}
