@@ -172,6 +172,11 @@ func (s *step) firstOutcome() (*platform.Outcome, error) {
 
 // recall rebuilds the outcome of a command from the aggregate's record.
 func (s *step) recall(r *platform.Remembered) *platform.Outcome {
+	// An import knows commands from their events alone, which hold no more of them
+	// than the id: whatever comes under it is taken for the repetition.
+	if r.CommandType == "" {
+		r.CommandType, r.BodyHash = s.command.AvroName(), s.hash
+	}
 	out := &platform.Outcome{
 		CommandID: r.CommandID, CommandType: r.CommandType,
 		AggregateType: s.aggregate.Name(), AggregateID: s.in.key,

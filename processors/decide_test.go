@@ -206,6 +206,24 @@ func TestDecide_a_repeated_command_gets_its_first_outcome(t *testing.T) {
 	}
 }
 
+// An import restores from the events which commands were accepted, without their types and bodies.
+func TestDecide_a_repeated_command_is_known_after_an_import(t *testing.T) {
+	b := newBench(t)
+	first := b.send(adjust("mug", 5, "r1"), id("c1")).outcome
+	env, state := b.record()
+	env.Recent[0].CommandType, env.Recent[0].BodyHash = "", platform.BodyHash{}
+	b.table = b.frame(&avro.Joined{Name: b.decider.aggregate.Table, Head: &env, Tail: state})
+	clear(b.memory)
+	again := b.send(adjust("mug", 5, "r1"), id("c1"))
+	if !again.outcome.Repeated || len(again.events) != 0 {
+		t.Fatalf("repetition made %+v", again)
+	}
+	again.outcome.Repeated = false
+	if fmt.Sprint(again.outcome) != fmt.Sprint(first) {
+		t.Errorf("answered with\n%+v, first with\n%+v", again.outcome, first)
+	}
+}
+
 func TestDecide_an_id_reused_for_another_command_is_refused(t *testing.T) {
 	exact := id("c1")
 	exact.Expectation, exact.ExpectedVersion = platform.ExpectationExact, 1

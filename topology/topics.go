@@ -38,6 +38,10 @@ func (t *Topology) SinkGroup(p Projection) string { return t.ProjectionGroup(p) 
 // DeadLetters is the context's topic of records set aside.
 func (t *Topology) DeadLetters() string { return t.Context + ".dlq" }
 
+// Importing is a topic that is there exactly while an import into the context
+// has begun and not been completed.
+func (t *Topology) Importing() string { return t.Context + ".importing" }
+
 // Index is the name of a read model with its version, such as "products.v1":
 // its index in the search store.
 func Index(p Projection) string { return p.Name() + ".v" + strconv.Itoa(p.Version()) }

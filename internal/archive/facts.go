@@ -13,6 +13,7 @@ type fact struct {
 	aggregateType string
 	aggregateID   string
 	version       int64
+	commandID     string
 	at            avro.Millis
 	previousHash  platform.Sha256
 }
@@ -25,6 +26,7 @@ func factsOf(s *avro.Schema) (*facts, error) {
 		"eventId":       func(s *avro.Schema) bool { return s.Kind() == avro.KindFixed && s.Size() == len(avro.UUID{}) },
 		"aggregateType": func(s *avro.Schema) bool { return s.Kind() == avro.KindString },
 		"aggregateId":   func(s *avro.Schema) bool { return s.Kind() == avro.KindString },
+		"commandId":     func(s *avro.Schema) bool { return s.Kind() == avro.KindString },
 		"version":       func(s *avro.Schema) bool { return s.Kind() == avro.KindLong },
 		"at":            func(s *avro.Schema) bool { return s.Kind() == avro.KindLong },
 		"previousHash":  func(s *avro.Schema) bool { return s.Kind() == avro.KindFixed && s.Size() == len(platform.Sha256{}) },
@@ -49,6 +51,8 @@ func (f *facts) read(metadata []byte) (m fact) {
 			m.aggregateID = r.String()
 		case "version":
 			m.version = r.Long()
+		case "commandId":
+			m.commandID = r.String()
 		case "at":
 			m.at = avro.Millis(r.Long())
 		case "previousHash":

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/domain"
@@ -18,15 +18,19 @@ import (
 	"github.com/nexusblueprint/nexus/topology"
 )
 
-// Target is the system that events are restored into. Its topics are there and
-// empty, its registry has the archive's Schemas and the program's own, and
-// nothing of it runs yet.
+// Target is the system that events are restored into. Its registry has the
+// archive's Schemas and the program's own, nothing of it runs, and its topics
+// are there: empty, or with what an earlier Restore of the same archive has
+// written before it was interrupted.
 type Target struct {
 	Framer   *serde.Serde
 	Registry ports.SchemaRegistry
 	Broker   []kgo.Opt               // write access
 	Progress func(done, total int64) // events; may be nil
 }
+
+// ErrOther says that the topics hold events that are not the archive's.
+var ErrOther = errors.New("the topics hold other events than the archive")
 
 // Sizes of one transaction of a restore, and of what one request may hold: less
 // than the topics take.
@@ -37,11 +41,17 @@ const (
 	tableBatchBytes  = 8 << 20
 )
 
+// rememberedMax is how many commands an aggregate's record holds.
+const rememberedMax = 8
+
 // Restore writes the events with their ids, versions, metadata and payloads as
 // they were, and the tables that they fold to. What projections, views and
-// search stores hold comes from the events by itself. The memory of commands
-// begins anew: it is not in the events.
-func (a *Archive) Restore(ctx context.Context, to Target) error {
+// search stores hold comes from the events by itself. Of the memory of commands
+// it restores what events tell: the last accepted ones of each aggregate.
+//
+// It may be called again after it was interrupted, and goes on then; one that
+// still runs elsewhere fails. Errors: ErrOther.
+func (a *Archive) Restore(ctx context.Context, to Target) (err error) {
 	r := &restore{Target: to, archive: a, ids: map[ports.Schema]uint32{}}
 	for _, s := range a.Schemas() {
 		id, err := to.Registry.Lookup(ctx, s)
@@ -49,6 +59,19 @@ func (a *Archive) Restore(ctx context.Context, to Target) error {
 			return err
 		}
 		r.ids[s] = id
+	}
+	// Both before the first look at the topics: from here on nothing that an earlier
+	// Restore has left open or still sends becomes visible.
+	if r.events, err = newProducer(ctx, to.Broker, a.topology.Importing()+".events", eventBatchBytes); err != nil {
+		return err
+	}
+	defer r.events.close()
+	if r.tables, err = newProducer(ctx, to.Broker, a.topology.Importing()+".tables", tableBatchBytes); err != nil {
+		return err
+	}
+	defer r.tables.close()
+	if r.there, err = r.found(ctx); err != nil {
+		return err
 	}
 	judge := newChains(a.topology)
 	for _, f := range a.files {
@@ -61,9 +84,11 @@ func (a *Archive) Restore(ctx context.Context, to Target) error {
 
 type restore struct {
 	Target
-	archive *Archive
-	ids     map[ports.Schema]uint32
-	done    int64
+	archive        *Archive
+	ids            map[ports.Schema]uint32
+	events, tables *producer
+	there          heads
+	done           int64
 }
 
 // folded is an aggregate on its way into its table.
@@ -73,11 +98,6 @@ type folded struct {
 }
 
 func (r *restore) file(ctx context.Context, judge *chains, f file) error {
-	out, err := newProducer(ctx, r.Broker, eventBatchBytes)
-	if err != nil {
-		return err
-	}
-	defer out.close()
 	metadata, events, err := r.idsOf(f.header)
 	if err != nil {
 		return err
@@ -93,18 +113,21 @@ func (r *restore) file(ctx context.Context, judge *chains, f file) error {
 		if r.done++; r.Progress != nil {
 			r.Progress(r.done, r.archive.events)
 		}
-		return out.write(&kgo.Record{
+		if m.version <= r.there[aggregateKey{m.aggregateType, m.aggregateID}].version {
+			return nil
+		}
+		return r.events.write(&kgo.Record{
 			Topic: r.archive.topology.Events(c.aggregate), Key: []byte(m.aggregateID), Value: value, Timestamp: m.at.Time(),
 			Headers: []kgo.RecordHeader{{Key: serde.MetaHeader, Value: frame(metadata[e.MetadataSchema], e.Metadata)}},
 		})
 	})
 	if err == nil {
-		err = out.commit()
+		err = r.events.commit()
 	}
 	if err != nil || len(tables) == 0 {
 		return err
 	}
-	return r.tables(ctx, aggregate, tables)
+	return r.table(aggregate, tables)
 }
 
 // idsOf are the registry's ids of a file's schemas, in their order.
@@ -151,15 +174,24 @@ func (r *restore) fold(c *chain, tables map[string]*folded, e Event, m fact, fra
 	f.envelope.Version, f.envelope.At, f.envelope.Hash = m.version, m.at, c.heads[m.aggregateID].hash
 	f.envelope.EventsSinceSnapshot++
 	f.envelope.BytesSinceSnapshot += int64(len(e.Payload))
+	f.remember(m, rec.AvroName())
 	return nil
 }
 
-func (r *restore) tables(ctx context.Context, a topology.Aggregate, tables map[string]*folded) error {
-	out, err := newProducer(ctx, r.Broker, tableBatchBytes)
-	if err != nil {
-		return err
+// remember notes the command that caused an event. Its type and body are not in
+// the event: they stay empty, and say so.
+func (f *folded) remember(m fact, eventType string) {
+	recent := f.envelope.Recent
+	if n := len(recent); n == 0 || recent[n-1].CommandID != m.commandID {
+		recent = append(recent, platform.Remembered{CommandID: m.commandID, Kind: platform.OutcomeKindAccepted})
+		recent = recent[max(0, len(recent)-rememberedMax):]
 	}
-	defer out.close()
+	last := &recent[len(recent)-1]
+	last.Version, last.EventTypes = m.version, append(last.EventTypes, eventType)
+	f.envelope.Recent = recent
+}
+
+func (r *restore) table(a topology.Aggregate, tables map[string]*folded) error {
 	id, registered := r.Framer.ID(a.Table)
 	if !registered {
 		return fmt.Errorf("schema %s: %w", a.Table, serde.ErrNotRegistered)
@@ -167,13 +199,13 @@ func (r *restore) tables(ctx context.Context, a topology.Aggregate, tables map[s
 	for _, key := range slices.Sorted(maps.Keys(tables)) {
 		f := tables[key]
 		record := f.state.AppendAvro(f.envelope.AppendAvro(nil))
-		if err := out.write(&kgo.Record{
+		if err := r.tables.write(&kgo.Record{
 			Topic: r.archive.topology.Table(a), Key: []byte(key), Value: frame(id, record), Timestamp: f.envelope.At.Time(),
 		}); err != nil {
 			return err
 		}
 	}
-	return out.commit()
+	return r.tables.commit()
 }
 
 // producer writes transactions of bounded size.
@@ -187,15 +219,21 @@ type producer struct {
 	err error // the first
 }
 
-func newProducer(ctx context.Context, broker []kgo.Opt, batchBytes int32) (*producer, error) {
+// newProducer shuts out every other producer of the id, and ends what one has
+// left open.
+func newProducer(ctx context.Context, broker []kgo.Opt, id string, batchBytes int32) (*producer, error) {
 	cl, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.TransactionalID("nexus-import-" + uuid.NewString()),
+		kgo.TransactionalID(id),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
 		kgo.ProducerBatchMaxBytes(batchBytes),
 		kgo.MaxBufferedRecords(2 * restoreEventsMax),
 	}, broker...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the broker: %w", err)
+	}
+	if _, _, err := cl.ProducerID(ctx); err != nil {
+		cl.Close()
+		return nil, fmt.Errorf("beginning transactions as %s: %w", id, err)
 	}
 	return &producer{ctx: ctx, cl: cl}, nil
 }
@@ -232,6 +270,9 @@ func (p *producer) commit() error {
 	p.mu.Unlock()
 	if err == nil {
 		err = p.cl.EndTransaction(p.ctx, kgo.TryCommit)
+	}
+	if errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch) {
+		return fmt.Errorf("another import into the same topics has begun and goes on from here: %w", err)
 	}
 	if err != nil {
 		return fmt.Errorf("writing restored records: %w", err)

@@ -49,6 +49,14 @@ func (d *doctor) topics(ctx context.Context, cl *kgo.Client, missing string) {
 	}
 	wanted := d.topology.Topics()
 	faults := d.topology.Compare(actual)
+	unfinished, err := system.Unfinished(ctx, kadm.NewClient(cl), d.topology)
+	if err != nil {
+		d.fail("topics", "grant the right to describe topics and their settings", "the topics cannot be read: %v", err)
+		return
+	}
+	if unfinished != "" {
+		faults = append(faults, unfinished)
+	}
 	absent := 0
 	for _, topic := range wanted {
 		if _, there := actual[topic.Name]; !there {
@@ -76,7 +84,11 @@ func (d *doctor) registry(ctx context.Context, r *running) {
 	err := r.framer.Load(ctx)
 	switch {
 	case errors.Is(err, serde.ErrNotRegistered):
-		d.fail("registry", "nexus schemas register --registry "+r.endpoints.Registry, "%s answers, but %v", r.endpoints.Registry, err)
+		how := "--registry " + r.endpoints.Registry
+		if d.at.file != "" {
+			how = "--config " + d.at.file
+		}
+		d.fail("registry", "nexus schemas register "+how, "%s answers, but %v", r.endpoints.Registry, err)
 	case err != nil:
 		d.fail("registry", "look at the registry's log; from another machine, make sure that its port can be reached", "%s: %v", r.endpoints.Registry, err)
 		return

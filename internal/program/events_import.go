@@ -22,54 +22,67 @@ import (
 )
 
 func eventsImportCommand(t *topology.Topology) *cobra.Command {
-	var data string
+	var data, file string
 	var asJSON bool
 	c := &cobra.Command{
-		Use: "import FILES…", Short: "Restore a system into a new data folder from exported events", Args: cobra.MinimumNArgs(1),
-		Long: "import makes a data folder from the files of nexus events export, or from a folder with them: the events with\n" +
-			"their ids, versions, metadata and hash chain, the tables and read models that they fold to. No system may run on\n" +
-			"the folder, and it must be new, or hold a system that has taken no command yet. The files are read through first:\n" +
-			"one that is cut off, altered or of another program is refused, with the record and field at fault. The restored\n" +
-			"system is checked as nexus check does; only then the folder gets its name, so a failed import leaves it as it was.\n" +
-			"Command ids from before the export are not remembered.",
-		Example: "  nexus events import ./backup --data ./restored\n  nexus events import order.avro stock.avro --data ./restored && nexus dev --data ./restored",
+		Use: "import FILES…", Short: "Restore a system from exported events: into a new data folder, or onto Kafka", Args: cobra.MinimumNArgs(1),
+		Long: "import makes a system from the files of nexus events export, or from a folder with them: the events with their\n" +
+			"ids, versions, metadata and hash chain, the tables and read models that they fold to. The files are read through\n" +
+			"first: one that is cut off, altered or of another program is refused, with the record and field at fault. Of the\n" +
+			"commands from before the export the last eight accepted ones of each aggregate are remembered.\n\n" +
+			"With --data it makes a data folder of nexus dev. No system may run on the folder, and it must be new, or hold a\n" +
+			"system that has taken no command yet. The restored system is checked as nexus check does; only then the folder\n" +
+			"gets its name, so a failed import leaves it as it was.\n\n" +
+			"With --config it fills the Kafka that the file names: it registers the schemas, creates the topics, which must be\n" +
+			"unused, and writes events and tables. No instance may run, and none starts before the import is complete. One\n" +
+			"that was interrupted goes on where it was when it is called again with the same files. Then: nexus run.",
+		Example: "  nexus events import ./backup --data ./restored\n  nexus events import order.avro stock.avro --data ./restored && nexus dev --data ./restored\n" +
+			"  nexus events import ./backup --config nexus.yaml && nexus run --config nexus.yaml",
 		RunE: func(c *cobra.Command, args []string) error {
 			text := c.OutOrStdout()
 			if asJSON {
 				text = c.ErrOrStderr()
 			}
-			report, err := importEvents(c.Context(), t, args, data, text)
-			if report != nil && asJSON {
-				err = errors.Join(err, printJSON(c.OutOrStdout(), report))
+			var result any
+			var err error
+			if file != "" {
+				result, err = importOntoKafka(c, t, args, file, text)
+			} else {
+				result, err = importEvents(c.Context(), t, args, data, text)
+			}
+			if result != nil && asJSON {
+				err = errors.Join(err, printJSON(c.OutOrStdout(), result))
 			}
 			var fault *archive.FaultError
-			if errors.As(err, &fault) {
+			var faults *system.FaultsError
+			if errors.As(err, &fault) || errors.As(err, &faults) || errors.Is(err, archive.ErrOther) || errors.Is(err, ports.ErrIncompatible) {
 				return Violated{err}
 			}
 			return err
 		},
 	}
 	c.Flags().StringVar(&data, "data", "./nexus-data", "`folder` of all data, to be made")
-	c.Flags().BoolVar(&asJSON, "json", false, "print the verdict of the check as JSON")
+	c.Flags().StringVar(&file, "config", "", "`file` of settings of nexus run: import onto the Kafka that it names")
+	c.MarkFlagsMutuallyExclusive("data", "config")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the verdict of the check as JSON; with --config how many events were imported")
 	return c
 }
 
 // importEvents restores a system beside the folder, checks it, and gives it the
 // folder's name.
-func importEvents(ctx context.Context, t *topology.Topology, paths []string, data string, out io.Writer) (*check.Report, error) {
+func importEvents(ctx context.Context, t *topology.Topology, paths []string, data string, out io.Writer) (result any, err error) {
 	target, err := claim(data, t)
 	if err != nil {
 		return nil, err
 	}
 	defer target.release()
-	a, err := archive.Open(ctx, t, paths)
+	a, err := openArchive(ctx, t, paths, out)
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(out, "%d events are whole and fit this program\n", a.Events())
 	report, err := restore(ctx, t, a, target.workshop, out)
 	if err != nil {
-		return report, err
+		return nil, err
 	}
 	fmt.Fprint(out, report.Text())
 	if !report.OK {
@@ -82,15 +95,48 @@ func importEvents(ctx context.Context, t *topology.Topology, paths []string, dat
 	return report, nil
 }
 
-// restore runs a whole system on a new folder, filled with the archive, until it
-// has been checked.
-func restore(ctx context.Context, t *topology.Topology, a *archive.Archive, dir string, out io.Writer) (report *check.Report, err error) {
-	b := newBar(out, "restoring  ")
-	defer b.clear()
-	seed := &system.Seed{
+func openArchive(ctx context.Context, t *topology.Topology, paths []string, out io.Writer) (*archive.Archive, error) {
+	a, err := archive.Open(ctx, t, paths)
+	if err == nil {
+		fmt.Fprintf(out, "%d events are whole and fit this program\n", a.Events())
+	}
+	return a, err
+}
+
+// importOntoKafka fills the topics of a context that nothing has used yet.
+func importOntoKafka(c *cobra.Command, t *topology.Topology, paths []string, file string, out io.Writer) (result any, err error) {
+	settings, err := loadConfig(file)
+	if err != nil {
+		return nil, err
+	}
+	if settings.Bus.Embedded() {
+		return nil, fmt.Errorf("%s names the embedded broker, which lives in a data folder: leave --config out, and name that folder with --data", file)
+	}
+	a, err := openArchive(c.Context(), t, paths, out)
+	if err != nil {
+		return nil, err
+	}
+	b := newBar(out, "importing  ")
+	logger := slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	err = system.Import(c.Context(), t, *settings, seedOf(a, b), logger)
+	b.clear()
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(out, "imported onto %s: nexus run --config %s\n", settings.Bus.URL, file)
+	return map[string]int64{"events": a.Events()}, nil
+}
+
+// seedOf fills a system with an archive.
+func seedOf(a *archive.Archive, b *bar) system.Seed {
+	return system.Seed{
 		Register: func(ctx context.Context, registry ports.SchemaRegistry) error {
 			for _, s := range a.Schemas() {
-				if _, err := registry.Register(ctx, s); err != nil {
+				_, err := registry.Lookup(ctx, s)
+				if errors.Is(err, ports.ErrUnknownSchema) {
+					_, err = registry.Register(ctx, s)
+				}
+				if err != nil {
 					return fmt.Errorf("preparing the archive's schemas: %w", err)
 				}
 			}
@@ -100,9 +146,17 @@ func restore(ctx context.Context, t *topology.Topology, a *archive.Archive, dir 
 			return a.Restore(ctx, archive.Target{Framer: framer, Registry: registry, Broker: broker, Progress: b.set})
 		},
 	}
+}
+
+// restore runs a whole system on a new folder, filled with the archive, until it
+// has been checked.
+func restore(ctx context.Context, t *topology.Topology, a *archive.Archive, dir string, out io.Writer) (report *check.Report, err error) {
+	b := newBar(out, "restoring  ")
+	defer b.clear()
+	seed := seedOf(a, b)
 	const anyPort = "127.0.0.1:0"
 	d, err := system.Start(ctx, t, system.Config{
-		Data: dir, Listen: anyPort, BusListen: anyPort, RegistryListen: anyPort, Version: Version(), Seed: seed,
+		Data: dir, Listen: anyPort, BusListen: anyPort, RegistryListen: anyPort, Version: Version(), Seed: &seed,
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

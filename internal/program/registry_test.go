@@ -3,6 +3,10 @@ package program
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -55,6 +59,41 @@ func TestSchemas_register_says_that_nobody_answers(t *testing.T) {
 	if code != 2 || !strings.Contains(out, "http://127.0.0.1:1") || !strings.Contains(out, ports.ErrRegistryUnavailable.Error()) {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
+}
+
+// A registry that wants a password gets it from the settings of nexus run, and from nowhere else.
+func TestSchemas_at_a_registry_that_wants_a_password(t *testing.T) {
+	behind, err := url.Parse(world.Registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	through := httputil.NewSingleHostReverseProxy(behind)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "ci" || password != "hush" {
+			http.Error(w, `{"error_code":40101,"message":"who are you"}`, http.StatusUnauthorized)
+			return
+		}
+		through.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	nx(t, "schemas", "register", "--registry", server.URL).is(t, 2).has(t, "401")
+
+	file := filepath.Join(t.TempDir(), "nexus.yaml")
+	if err := os.WriteFile(file, []byte("bus: kafka://127.0.0.1:1\nregistry: {url: '"+server.URL+"', user: ci}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	nx(t, "schemas", "register", "--config", file).is(t, 2).has(t, "NEXUS_REGISTRY_PASSWORD")
+	t.Setenv("NEXUS_REGISTRY_PASSWORD", "hush")
+	nx(t, "schemas", "register", "--config", file).is(t, 0).has(t, "schemas are registered at "+server.URL)
+	nx(t, "schemas", "check", "--config", file).is(t, 0).has(t, " 0 breaks")
+	nx(t, "schemas", "diff", "--config", file).is(t, 0)
+	nx(t, "schemas", "register", "--config", file, "--registry", server.URL).is(t, 2).has(t, "registry", "config")
+
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("NEXUS_REGISTRY_PASSWORD", "")
+	nx(t, "schemas", "register", "--config", file).is(t, 2).has(t, "names the embedded registry")
 }
 
 // A registry may judge by other rules than ours, and it is the one that decides.

@@ -27,22 +27,53 @@ func schemasCommand(t *topology.Topology) *cobra.Command {
 	return c
 }
 
+// registryAt is a registry as a command line names it: by its address, or by a
+// file of settings, with user and authorities.
+type registryAt struct{ url, file string }
+
+func (at *registryAt) flags(c *cobra.Command, usage string) {
+	c.Flags().StringVar(&at.url, "registry", at.url, "`URL` of "+usage)
+	c.Flags().StringVar(&at.file, "config", "", "`file` of settings of nexus run, whose registry it is, with user and authorities")
+	c.MarkFlagsMutuallyExclusive("registry", "config")
+}
+
+func (at *registryAt) named() bool { return at.url != "" || at.file != "" }
+
+// open makes the client and says where it goes; it connects nothing.
+func (at *registryAt) open() (registry ports.SchemaRegistry, url string, err error) {
+	settings := config.Registry{URL: at.url}
+	if at.file != "" {
+		all, err := loadConfig(at.file)
+		if err != nil {
+			return nil, "", err
+		}
+		if settings = all.Registry; settings.Embedded() {
+			return nil, "", fmt.Errorf("%s names the embedded registry, to which a start registers by itself: name another one with --registry", at.file)
+		}
+	}
+	registry, err = confluent.New(settings)
+	return registry, settings.URL, err
+}
+
 // baseline is what today's schemas are compared with.
-type baseline struct{ history, registry string }
+type baseline struct {
+	history  string
+	registry registryAt
+}
 
 func (b *baseline) flags(c *cobra.Command) {
 	c.Flags().StringVar(&b.history, "history", filepath.Join("schemas", "avro", "history"), "`folder` with a folder per release")
-	c.Flags().StringVar(&b.registry, "registry", "", "`URL` of a registry to compare with instead")
+	b.registry.flags(c, "a registry to compare with instead")
 }
 
 // each calls f with every older version of a schema and where it stands.
 func (b *baseline) each(ctx context.Context, d topology.Description, f func(s topology.SchemaDescription, where, older string) error) error {
-	if b.registry != "" {
+	if b.registry.named() {
 		return eachRegistered(ctx, b.registry, d, f)
 	}
 	releases, err := os.ReadDir(b.history)
 	if err != nil {
-		return fmt.Errorf("reading the releases (name the folder with --history, or a registry with --registry): %w", err)
+		return fmt.Errorf("reading the releases (name the folder with --history, or a registry with --registry or --config): %w", err)
 	}
 	for _, release := range releases {
 		if !release.IsDir() {
@@ -64,8 +95,8 @@ func (b *baseline) each(ctx context.Context, d topology.Description, f func(s to
 	return nil
 }
 
-func eachRegistered(ctx context.Context, url string, d topology.Description, f func(s topology.SchemaDescription, where, older string) error) error {
-	registry, err := confluent.New(config.Registry{URL: url})
+func eachRegistered(ctx context.Context, at registryAt, d topology.Description, f func(s topology.SchemaDescription, where, older string) error) error {
+	registry, _, err := at.open()
 	if err != nil {
 		return err
 	}
@@ -88,8 +119,8 @@ func eachRegistered(ctx context.Context, url string, d topology.Description, f f
 
 // eachRefused calls f with every schema that the registry would not take, though we see no break: its level may be
 // stricter than our rule, or its judge another.
-func eachRefused(ctx context.Context, url string, d topology.Description, f func(s topology.SchemaDescription, reason error)) error {
-	registry, err := confluent.New(config.Registry{URL: url})
+func eachRefused(ctx context.Context, at registryAt, d topology.Description, f func(s topology.SchemaDescription, reason error)) error {
+	registry, _, err := at.open()
 	if err != nil {
 		return err
 	}
@@ -111,7 +142,7 @@ func schemasCheckCommand(t *topology.Topology) *cobra.Command {
 		Use: "check", Short: "Fail if a schema breaks with one that was released or registered", Args: cobra.NoArgs,
 		Long: "check compares every schema with all its earlier versions: those of the releases, or those of a registry. Of a\n" +
 			"registry it also asks whether it would take the schema.",
-		Example: "  nexus schemas check\n  nexus schemas check --registry http://registry:8081",
+		Example: "  nexus schemas check\n  nexus schemas check --registry http://registry:8081\n  nexus schemas check --config nexus.yaml",
 		RunE: func(c *cobra.Command, _ []string) error {
 			compared, broken := 0, 0
 			seen := map[string]bool{}
@@ -125,7 +156,7 @@ func schemasCheckCommand(t *topology.Topology) *cobra.Command {
 				}
 				return err
 			})
-			if err == nil && b.registry != "" {
+			if err == nil && b.registry.named() {
 				err = eachRefused(c.Context(), b.registry, t.Describe(), func(s topology.SchemaDescription, reason error) {
 					if !seen[s.Subject] {
 						broken++
@@ -191,27 +222,29 @@ func describeChange(w io.Writer, subject, where string, reasons []string) {
 }
 
 func schemasRegisterCommand(t *topology.Topology) *cobra.Command {
-	var registry string
+	at := registryAt{url: defaultRegistry}
 	c := &cobra.Command{
 		Use: "register", Short: "Register every schema that a registry lacks", Args: cobra.NoArgs,
-		Long:    "register adds what is missing and compatible; it changes no compatibility level and removes nothing.",
-		Example: "  nexus schemas register --registry http://registry:8081",
+		Long: "register adds what is missing and compatible; it changes no compatibility level and removes nothing.\n" +
+			"With --config the registry, its user and its authorities are those that nexus run uses; --registry names another.",
+		Example: "  nexus schemas register --config nexus.yaml\n  nexus schemas register --registry http://registry:8081",
 		RunE: func(c *cobra.Command, _ []string) error {
-			cl, err := confluent.New(config.Registry{URL: registry})
+			registry, url, err := at.open()
 			if err != nil {
 				return err
 			}
-			if err := serde.New(cl, t.Schemas).Register(c.Context()); err != nil {
-				if errors.Is(err, serde.ErrRegistry) {
-					return err
-				}
+			err = serde.New(registry, t.Schemas).Register(c.Context())
+			if errors.Is(err, ports.ErrIncompatible) || errors.Is(err, ports.ErrInvalidSchema) {
 				return Violated{err}
 			}
-			fmt.Fprintf(c.OutOrStdout(), "%d schemas are registered at %s\n", len(t.Subjects()), registry)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%d schemas are registered at %s\n", len(t.Subjects()), url)
 			return nil
 		},
 	}
-	c.Flags().StringVar(&registry, "registry", defaultRegistry, "`URL` of the registry")
+	at.flags(c, "the registry")
 	return c
 }
 

@@ -148,6 +148,18 @@ const (
 )
 
 func (s *System) openTopics(ctx context.Context) error {
+	if !s.settings.Bus.Embedded() {
+		unfinished, err := Unfinished(ctx, s.bus.admin, s.topology)
+		if errors.Is(err, kerr.TopicAuthorizationFailed) {
+			return s.denied(ctx, err)
+		}
+		if err != nil {
+			return err
+		}
+		if unfinished != "" {
+			return &FaultsError{Gate: "topics", Faults: []string{unfinished}}
+		}
+	}
 	err := provisionTopics(ctx, s.bus.client, s.topology, s.bus.replication)
 	if errors.Is(err, kerr.TopicAuthorizationFailed) {
 		return s.denied(ctx, err)

@@ -33,22 +33,33 @@ func (s *System) openEmbeddedRegistry(ctx context.Context) error {
 	if s.registry, err = confluent.New(config.Registry{URL: s.endpoint}); err != nil {
 		return err
 	}
+	s.serde = serde.New(s.registry, s.topology.Schemas)
+	return s.register(ctx)
+}
+
+// register adds the schemas that are missing, a seed's before the program's own.
+func (s *System) register(ctx context.Context) error {
 	if s.seed != nil {
 		if err := s.seed.Register(ctx, s.registry); err != nil {
 			return err
 		}
 	}
-	s.serde = serde.New(s.registry, s.topology.Schemas)
 	return s.serde.Register(ctx)
 }
 
-// openSharedRegistry registers nothing: a release does, before it is rolled out.
+// openSharedRegistry registers nothing, unless for an import: a release does,
+// before it is rolled out.
 func (s *System) openSharedRegistry(ctx context.Context) (err error) {
 	s.endpoint = s.settings.Registry.URL
 	if s.registry, err = confluent.New(s.settings.Registry); err != nil {
 		return err
 	}
 	s.serde = serde.New(s.registry, s.topology.Schemas)
+	if s.seed != nil {
+		if err := s.register(ctx); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, reachPatience)
 	defer cancel()
 	if err := s.serde.Load(ctx); errors.Is(err, serde.ErrNotRegistered) {

@@ -1,0 +1,170 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/nexusblueprint/nexus/adapters/confluent"
+	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
+	"github.com/nexusblueprint/nexus/internal/config"
+	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/internal/logread"
+	"github.com/nexusblueprint/nexus/internal/serde"
+	"github.com/nexusblueprint/nexus/schemas/avro"
+	"github.com/nexusblueprint/nexus/schemas/avro/platform"
+	"github.com/nexusblueprint/nexus/shop"
+	"github.com/nexusblueprint/nexus/topology"
+)
+
+// newTarget is a broker with the shop's topics, empty, and a registry with its schemas.
+func newTarget(t *testing.T) (*topology.Topology, Target) {
+	t.Helper()
+	top := shop.Topology()
+	top.Partitions = 2
+	broker := kafkatest.Kfake(t)
+	for _, topic := range top.Topics() {
+		broker.Create(t, kafkatest.Topic{Name: topic.Name, Partitions: int(topic.Partitions), Config: topic.Config})
+	}
+	seeds := []kgo.Opt{kgo.SeedBrokers(broker.Addrs...)}
+	r, err := registry.Open(t.Context(), registry.Config{Listen: "127.0.0.1:0", ClientOpts: seeds})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	client, err := confluent.New(config.Registry{URL: r.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	framer := serde.New(client, top.Schemas)
+	if err := framer.Register(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return top, Target{Framer: framer, Registry: client, Broker: seeds}
+}
+
+// committed are the records of a topic, in the order of each partition.
+func (to Target) committed(t *testing.T, topic string) (all []*kgo.Record) {
+	t.Helper()
+	cl, err := kgo.NewClient(to.Broker...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	ranges, err := logread.Committed(t.Context(), kadm.NewClient(cl), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := logread.Each(t.Context(), ranges, func(r *kgo.Record) error { all = append(all, r); return nil }, to.Broker...); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestRestore_goes_on_after_an_interruption(t *testing.T) {
+	const skus, each = 3, 2000 // more than one transaction
+	top, to := newTarget(t)
+	events := history(skus, each)
+	a, err := open(t, top, map[string][]byte{"stock.avro": written(t, stockHeader(), events)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	to.Progress = func(done, _ int64) {
+		if done == restoreEventsMax+500 {
+			cancel()
+		}
+	}
+	if err := a.Restore(ctx, to); !errors.Is(err, context.Canceled) {
+		t.Fatalf("interrupted, it returns %v", err)
+	}
+	to.Progress = nil
+	const log, table = "shop.stock.events", "shop.stock-table"
+	if n := len(to.committed(t, log)); n != restoreEventsMax {
+		t.Fatalf("%d events are there after the interruption", n)
+	}
+
+	altered := history(skus, each)
+	remeta(t, &altered[each-1], func(m *platform.Metadata) { m.Actor = "somebody else" })
+	for name, events := range map[string][]Event{
+		"of fewer events": events[:restoreEventsMax-1],
+		"of other events": altered,
+	} {
+		other, err := open(t, top, map[string][]byte{"stock.avro": written(t, stockHeader(), events)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Restore(t.Context(), to); !errors.Is(err, ErrOther) {
+			t.Errorf("an archive %s: %v", name, err)
+		}
+	}
+
+	if err := a.Restore(t.Context(), to); err != nil {
+		t.Fatal(err)
+	}
+	next := map[string]int64{}
+	for _, r := range to.committed(t, log) {
+		var m platform.Metadata
+		if err := to.Framer.Decode(serde.Metadata(r), &m); err != nil {
+			t.Fatal(err)
+		}
+		if next[m.AggregateID]++; m.Version != next[m.AggregateID] {
+			t.Fatalf("%s: version %d stands in the place of %d", m.AggregateID, m.Version, next[m.AggregateID])
+		}
+	}
+	if len(next) != skus || next["sku0"] != each || next["sku2"] != each {
+		t.Errorf("versions %v", next)
+	}
+	rows := to.committed(t, table)
+	if len(rows) != skus {
+		t.Errorf("%d rows", len(rows))
+	}
+	for _, r := range rows {
+		var env platform.Envelope
+		in := avro.NewReader(r.Value[serde.FrameBytes:])
+		env.ReadAvro(&in)
+		var ids []string
+		for _, c := range env.Recent {
+			ids = append(ids, fmt.Sprintf("%s %s %d", c.CommandID, c.EventTypes, c.Version))
+		}
+		if env.Version != each || len(ids) != rememberedMax || ids[7] != "c1999 [shop.stock.StockReceived] 2000" || ids[0] != "c1992 [shop.stock.StockReceived] 1993" {
+			t.Errorf("%s stands at version %d and remembers %v", r.Key, env.Version, ids)
+		}
+	}
+}
+
+// Of two imports at once the first is shut out: what it still sends does not become visible.
+func TestRestore_shuts_out_one_that_still_runs(t *testing.T) {
+	top, to := newTarget(t)
+	a, err := open(t, top, map[string][]byte{"stock.avro": written(t, stockHeader(), history(2, 100))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := to, to
+	var inner error
+	first.Progress = func(done, _ int64) {
+		if done == 150 {
+			inner = a.Restore(t.Context(), second)
+		}
+	}
+	if err := a.Restore(t.Context(), first); err == nil {
+		t.Error("the first import completes beside the second")
+	} else {
+		t.Log(err)
+	}
+	if inner != nil {
+		t.Errorf("the second import: %v", inner)
+	}
+	if n := len(to.committed(t, "shop.stock.events")); n != 200 {
+		t.Errorf("%d events", n)
+	}
+}
