@@ -42,6 +42,7 @@ func TestEventPorts(t *testing.T) {
 		open func(t *testing.T) *brokers
 	}{{"kfake", kfake}, {"embedded", embedded}, {"kafka", one}, {"kafka-3", three}} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // most of it is waiting: for brokers to start, and to be given up
 			log := newWorld(t, c.open(t), framer).log()
 			t.Run("EventBus", func(t *testing.T) { portstest.EventBus(t, log) })
 			t.Run("EventStore", func(t *testing.T) { portstest.EventStore(t, log) })

@@ -27,10 +27,10 @@ func EventStore(t *testing.T, log EventLog) {
 var storeCases = []eventCase{
 	{title: "an aggregate's events come in order, with what they are and where they come from", run: func(t *eventTest) {
 		var outcomes []*platform.Outcome
-		for n := range 20 {
+		for n := range 8 {
 			outcomes = append(outcomes, t.books(booking{id: "a", quantity: int32(n % 3), description: fmt.Sprint("of command ", n)}))
 		}
-		events := t.events(t.store, "a", 19)
+		events := t.events(t.store, "a", 7)
 		next, at := 0, avro.Millis(0)
 		for n, out := range outcomes {
 			for i, named := range out.Events {
@@ -195,8 +195,8 @@ var storeTroubleCases = []eventCase{
 		readers.Wait()
 	}},
 	{title: "a store that was just opened answers with everything or not at all", run: func(t *eventTest) {
-		for range 50 {
-			t.books(booking{id: "a", quantity: 2})
+		for range 5 {
+			t.books(booking{id: "a", quantity: 20})
 		}
 		known := t.events(t.store, "a", 100)
 		for range 3 {
