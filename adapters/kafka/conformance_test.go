@@ -95,7 +95,10 @@ func inProcess(t *testing.T, addr string, opts []kgo.Opt) *brokers {
 	return &brokers{addrs: []string{addr}, opts: opts, linked: append([]kgo.Opt{kgo.Dialer(dial)}, opts...), link: link, heal: link.Heal}
 }
 
-func one(t *testing.T) *brokers { return linked(t, kafkatest.Kafka(t)) }
+func one(t *testing.T) *brokers {
+	t.Helper()
+	return linked(t, kafkatest.Kafka(t))
+}
 
 func three(t *testing.T) *brokers {
 	t.Helper()
@@ -190,7 +193,10 @@ func (w *world) log() portstest.EventLog {
 	return log
 }
 
-func logger(t testing.TB) *slog.Logger { return slog.New(slog.NewTextHandler(t.Output(), nil)) }
+func logger(t testing.TB) *slog.Logger {
+	t.Helper()
+	return slog.New(slog.NewTextHandler(t.Output(), nil))
+}
 
 func (w *world) connect(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()

@@ -78,8 +78,17 @@ var storeCases = []eventCase{
 			limit int
 			want  int
 		}{
-			{1, 1, 1}, {1, total, ports.EventsMax}, {1, ports.EventsMax + 1, ports.EventsMax}, {3, 70, 70}, {total, 10, 1}, {total - 9, 10, 10},
-			{total + 1, 10, 0}, {0, 3, 3}, {-5, 3, 3}, {1, 0, 0}, {1, -1, 0},
+			{1, 1, 1},
+			{1, total, ports.EventsMax},
+			{1, ports.EventsMax + 1, ports.EventsMax},
+			{3, 70, 70},
+			{total, 10, 1},
+			{total - 9, 10, 10},
+			{total + 1, 10, 0},
+			{0, 3, 3},
+			{-5, 3, 3},
+			{1, 0, 0},
+			{1, -1, 0},
 		} {
 			page, err := t.store.Events(t.Context(), aggregateType, t.id("a"), c.from, c.limit)
 			if err != nil || len(page) != c.want {
