@@ -16,7 +16,7 @@ import (
 //   - what is accepted is compatible with itself and has one fingerprint;
 //   - the normal form behind the fingerprint is itself a schema with the same fingerprint.
 func FuzzParse(f *testing.F) {
-	for _, v := range verdicts() {
+	for _, v := range verdicts(f) {
 		f.Add(v.reader)
 		f.Add(v.writer)
 	}
