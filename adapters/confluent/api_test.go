@@ -93,6 +93,16 @@ var deleteSteps = []step{
 	{"a soft delete of an unknown version", "DELETE /subjects/$d/versions/9", "", "404 40402"},
 	{"version 0", "GET /subjects/$d/versions/0", "", "422 42202"},
 	{"a version that is no number", "GET /subjects/$d/versions/first", "", "422 42202"},
+	{"a subject with a level of its own", "PUT /config/$d", `{"compatibility":"FULL"}`, `200 {"compatibility":"FULL"}`},
+	{"is deleted softly", "DELETE /subjects/$d", "", "200 [1]"},
+	{"its level goes with it", "GET /config/$d", "", "404 40408"},
+}
+
+var afterDeleteSteps = []step{
+	{"version 1", "POST /subjects/$j/versions", of("j", "a"), `200 {"id":"#1"}`},
+	{"version 2 has an optional field more", "POST /subjects/$j/versions", of("j", "a", "b=0"), `200 {"id":"#2"}`},
+	{"version 1 is deleted softly", "DELETE /subjects/$j/versions/1", "", "200 1"},
+	{"a deleted version is not judged against", "POST /subjects/$j/versions", of("j", "a", "b"), `200 {"id":"#3"}`},
 }
 
 var referenceSteps = []step{
@@ -139,7 +149,7 @@ var modeSteps = []step{
 func TestRegistries_answerSideBySide(t *testing.T) {
 	embedded, apicurio := peers(t)
 	var found [][]string
-	for _, steps := range [][]step{levelSteps, deleteSteps, referenceSteps, modeSteps} {
+	for _, steps := range [][]step{levelSteps, deleteSteps, afterDeleteSteps, referenceSteps, modeSteps} {
 		ids := map[*peer]idNames{embedded: {}, apicurio: {}}
 		for _, p := range []*peer{embedded, apicurio} {
 			registrytest.SetLevel(t, p.url, "", "BACKWARD_TRANSITIVE")
@@ -154,6 +164,32 @@ func TestRegistries_answerSideBySide(t *testing.T) {
 		}
 	}
 	listed(t, "Answers of the API", found)
+}
+
+// The port's client brings the schemas that a schema refers to, from both.
+func TestRegistry_followsReferencesOnBoth(t *testing.T) {
+	embedded, apicurio := peers(t)
+	for _, p := range []*peer{embedded, apicurio} {
+		registrytest.SetLevel(t, p.url, "", "BACKWARD_TRANSITIVE")
+		names := idNames{}
+		for _, s := range referenceSteps[:3] {
+			p.answer(t, s, names)
+		}
+		for id, name := range names {
+			text, refersTo, err := connect(t, Config{URLs: []string{p.url}}).Text(t.Context(), uint32(id))
+			switch {
+			case err != nil:
+				t.Errorf("%s: %v", p.name, err)
+			case name == "#1" && len(refersTo) > 0:
+				t.Errorf("%s: %s refers to %v", p.name, text, refersTo)
+			case name == "#2" && (len(refersTo) != 1 || !strings.Contains(text, "Line") || !strings.Contains(refersTo[0], `"name":"R"`)):
+				t.Errorf("%s: %s refers to %v", p.name, text, refersTo)
+			}
+		}
+		if len(names) != 2 {
+			t.Errorf("%s: ids %v, want two", p.name, names)
+		}
+	}
 }
 
 // idNames are the names of the ids of one registry, because no two registries give the same ones.
