@@ -114,7 +114,7 @@ func TestRegistries_judgeSchemasSideBySide(t *testing.T) {
 	embedded, apicurio := peers(t)
 	cases := compattest.Cases(t)
 	rules := map[string]int{}
-	java := compattest.Java(t)
+	java := compattest.Java(t, cases)
 	verdicts := map[*peer][]string{}
 	for _, p := range []*peer{embedded, apicurio} {
 		registrytest.SetLevel(t, p.url, "", "BACKWARD_TRANSITIVE")
@@ -137,8 +137,8 @@ func TestRegistries_judgeSchemasSideBySide(t *testing.T) {
 			found = append(found, row)
 		}
 	}
-	if len(cases) < 60 || len(java) != len(cases) {
-		t.Errorf("%d cases, and %d verdicts of Java", len(cases), len(java))
+	if len(cases) < 60 {
+		t.Errorf("%d cases are too few", len(cases))
 	}
 	for _, c := range cases {
 		for _, v := range []string{compattest.Compatible, compattest.Incompatible} {

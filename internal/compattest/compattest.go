@@ -6,12 +6,10 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
-	"fmt"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -48,31 +46,29 @@ func Cases(t testing.TB) []Case {
 	return all
 }
 
-// Java returns the verdicts of Avro Java's SchemaCompatibility by the names of the cases. Its program takes two seconds,
-// besides what it has to install the first time; a test binary runs it once.
-func Java(t testing.TB) map[string]string {
+// Java returns the verdicts of Avro Java's SchemaCompatibility by the names of the cases, of which it needs the two
+// schemas alone. Its program takes two seconds, besides what it has to install the first time.
+func Java(t testing.TB, cases []Case) map[string]string {
 	t.Helper()
-	verdicts, err := java()
+	in, err := json.Marshal(cases)
 	if err != nil {
-		t.Fatalf("the tests need the verdicts of Avro's Java library and could not get them: %v", err)
+		t.Fatal(err)
 	}
-	return verdicts
-}
-
-var java = sync.OnceValues(func() (map[string]string, error) {
 	_, file, _, _ := runtime.Caller(0)
-	cmd := exec.Command(filepath.Join(filepath.Dir(file), "java", "verdicts.sh")) //nolint:gosec // our own script
-	cmd.Stdin = bytes.NewReader(cases)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(filepath.Dir(file), "java", "verdicts.sh")) //nolint:gosec // our own script
 	var said bytes.Buffer
-	cmd.Stderr = &said
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(in), &said
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", cmd.Path, err, said.Bytes())
+		t.Fatalf("the tests need the verdicts of Avro's Java library, and %s failed: %v\n%s", cmd.Path, err, said.Bytes())
 	}
 	verdicts := map[string]string{}
 	for line := range strings.Lines(string(out)) {
 		verdict, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
 		verdicts[name] = verdict
 	}
-	return verdicts, nil
-})
+	if len(verdicts) != len(cases) {
+		t.Fatalf("%d verdicts of Avro's Java library on %d cases", len(verdicts), len(cases))
+	}
+	return verdicts
+}
