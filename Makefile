@@ -34,7 +34,7 @@ generate-check: ## generated code is what the schemas say
 
 lint: $(TOOLS)/golangci-lint ## static checks
 	deploy/local/tools.sh
-	shellcheck -x deploy/local/*.sh
+	shellcheck -x deploy/local/*.sh internal/compattest/java/*.sh
 	$(GO) vet ./...
 	$(TOOLS)/golangci-lint run --allow-parallel-runners ./...
 

@@ -26,6 +26,9 @@
 //   - Logical types do not matter, except that two decimals must agree in
 //     precision and scale.
 //
+// internal/compattest holds its cases; docs/reference/registry-compatibility.md
+// says where other implementations judge otherwise.
+//
 // [Parse] is as strict as the specification and the codec together (names
 // before use, defaults that fit their type, aliases that do not collide,
 // decimals that are possible), refuses duplicate keys, and bounds size and

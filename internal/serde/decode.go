@@ -140,7 +140,7 @@ func (s *Serde) fetch(id uint32) (*writer, error) {
 	if w, ok := s.writers.Load(id); ok { // another goroutine fetched it since this one looked
 		return w.(*writer), nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
 	text, refersTo, err := s.registry.Text(ctx, id)
 	switch {
@@ -152,15 +152,24 @@ func (s *Serde) fetch(id uint32) (*writer, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrRegistry, err)
 	}
+	schema, err := parse(id, text, refersTo)
+	if err != nil {
+		return nil, fmt.Errorf("reading a value of schema %d: %w: %w", id, ErrUnknownSchema, err)
+	}
+	return s.remember(id, schema), nil
+}
+
+// parse reads a registry's answer about an id.
+func parse(id uint32, text string, refersTo []string) (*avro.Schema, error) {
 	sources := []avro.Source{{File: fmt.Sprintf("schema %d", id), Text: text}}
 	for i, other := range refersTo {
 		sources = append(sources, avro.Source{File: fmt.Sprintf("schema %d, reference %d", id, i+1), Text: other})
 	}
 	all, err := avro.ParseAll(sources)
 	if err != nil {
-		return nil, fmt.Errorf("reading a value of schema %d: %w: %w", id, ErrUnknownSchema, err)
+		return nil, err
 	}
-	return s.remember(id, all[0]), nil
+	return all[0], nil
 }
 
 // absentIDs remembers for a while which ids the registry does not have, so that a flood of foreign records is not a

@@ -16,6 +16,8 @@ var (
 	ErrNotRegistered = errors.New("schema is not registered")
 	// ErrRegistry says that the registry could not be asked. The record may be fine: try again.
 	ErrRegistry = errors.New("schema registry cannot be asked")
+	// ErrWrongID says that the registry gives a schema the id of another one: nothing may be published with it.
+	ErrWrongID = errors.New("the registry contradicts itself about an id")
 
 	// ErrNoLevel says that the registry has no compatibility level: it would let any version in.
 	ErrNoLevel = errors.New("the registry checks no compatibility (level NONE)")

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
@@ -30,6 +31,7 @@ type Serde struct {
 	registry ports.SchemaRegistry
 	sets     avro.Sets
 	clock    clock.Clock
+	patience time.Duration // with the registry, for a schema that a value needs
 
 	known       atomic.Pointer[known]
 	writers     sync.Map // uint32 → *writer
@@ -48,7 +50,7 @@ type known struct {
 // New returns a Serde that knows no ids yet: call Load or Register before anything is to be framed. Reading works
 // at once.
 func New(registry ports.SchemaRegistry, sets avro.Sets) *Serde {
-	s := &Serde{registry: registry, sets: sets, clock: clock.System{}}
+	s := &Serde{registry: registry, sets: sets, clock: clock.System{}, patience: fetchTimeout}
 	s.known.Store(&known{})
 	return s
 }
@@ -56,7 +58,8 @@ func New(registry ports.SchemaRegistry, sets avro.Sets) *Serde {
 // Load looks up the ids of all schemas of the program under their subjects, the record names. It registers nothing.
 //
 // Errors: [ErrNotRegistered] naming every subject that lacks the program's version of its schema; what is
-// registered can be framed nevertheless. [ErrRegistry] if it could not be asked.
+// registered can be framed nevertheless. [ErrWrongID] if an id means another schema; then nothing that was not known
+// before can be framed. [ErrRegistry] if it could not be asked.
 func (s *Serde) Load(ctx context.Context) error {
 	missing, err := s.load(ctx)
 	if err != nil {
@@ -75,7 +78,7 @@ func (s *Serde) Load(ctx context.Context) error {
 
 // Register registers the schemas that Load would miss, in the order of their names, and loads all ids.
 //
-// Errors: [ErrRegistry] if it could not be asked; an error that names the first subject the registry refused, with
+// Errors: [ErrRegistry] if it could not be asked; [ErrWrongID] as Load; an error that names the first subject the registry refused, with
 // the registry's reason, for instance that the change is not compatible.
 func (s *Serde) Register(ctx context.Context) error {
 	missing, err := s.load(ctx)
@@ -106,10 +109,7 @@ func (s *Serde) load(ctx context.Context) (missing []*avro.Entry, err error) {
 	group.SetLimit(lookupsAtATime)
 	for i, e := range entries {
 		group.Go(func() (err error) {
-			ids[i], err = s.registry.Lookup(gctx, ports.Schema{Subject: e.Name, Text: e.Text})
-			if errors.Is(err, ports.ErrUnknownSchema) {
-				return nil
-			}
+			ids[i], err = s.lookup(gctx, e)
 			return registryError(err)
 		})
 	}
@@ -126,6 +126,48 @@ func (s *Serde) load(ctx context.Context) (missing []*avro.Entry, err error) {
 	}
 	s.known.Store(k)
 	return missing, nil
+}
+
+// lookup returns the id of a record's schema, 0 if it is not registered. It asks what the id means, too: whatever is
+// framed with a wrong id can be read by nobody, for ever.
+func (s *Serde) lookup(ctx context.Context, e *avro.Entry) (uint32, error) {
+	id, err := s.registry.Lookup(ctx, ports.Schema{Subject: e.Name, Text: e.Text})
+	if errors.Is(err, ports.ErrUnknownSchema) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	wrong, err := s.otherThan(ctx, e, id)
+	if err != nil || wrong == "" {
+		return id, err
+	}
+	return 0, fmt.Errorf("looking up schema %s: %w: it answers %d, and that is %s: nothing may be framed so; find out what stands between here and the registry, or mend the registry, and start again",
+		e.Name, ErrWrongID, id, wrong)
+}
+
+// otherThan asks what an id means, and says so if that is not the schema of e.
+func (s *Serde) otherThan(ctx context.Context, e *avro.Entry, id uint32) (string, error) {
+	text, refersTo, err := s.registry.Text(ctx, id)
+	if errors.Is(err, ports.ErrUnknownSchema) {
+		return "the id of nothing", nil
+	}
+	if err != nil && !errors.Is(err, ports.ErrInvalidSchema) {
+		return "", err
+	}
+	var schema *avro.Schema
+	if err == nil {
+		schema, err = parse(id, text, refersTo)
+	}
+	switch {
+	case err != nil:
+		return fmt.Sprintf("no schema (%s)", err), nil
+	case schema.Name() != e.Name:
+		return "the schema of " + schema.Name(), nil
+	case schema.Canonical() != e.Schema().Canonical():
+		return "another version of it", nil
+	}
+	return "", nil
 }
 
 // published are the records that have a subject, by name.

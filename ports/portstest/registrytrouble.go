@@ -54,6 +54,25 @@ var registryTroubleCases = []registryCase{
 			}
 		}
 	}},
+	{"two registrations of one subject at a time: the same schema is one, of two that clash one may be refused", func(t *registryTest) {
+		for round := range 4 {
+			name := fmt.Sprint("Round", round)
+			base := t.schema(name, fieldA)
+			t.register(base)
+			for _, pair := range [][]ports.Schema{
+				{t.schema(name, fieldA, fieldBOptional), t.schema(name, fieldA, fieldBText)}, // neither reads what the other wrote
+				{t.schema(name+"Same", fieldA), t.schema(name+"Same", fieldA)},
+			} {
+				ids, errs := [2]uint32{}, [2]error{}
+				var group sync.WaitGroup
+				for i, s := range pair {
+					group.Go(func() { ids[i], errs[i] = t.Register(t.Context(), s) })
+				}
+				group.Wait()
+				t.twoAtOnce(pair, ids, errs)
+			}
+		}
+	}},
 	{"a large schema is taken whole", func(t *registryTest) {
 		var fields []string
 		for bytes := 0; bytes < ports.SchemaBytesMax-4<<10; bytes += len(fields[0]) + 1 {
@@ -114,4 +133,33 @@ var registryTroubleCases = []registryCase{
 			t.Errorf("id %d was given out again", id)
 		}
 	}},
+}
+
+// twoAtOnce judges what became of two registrations of one subject.
+func (t *registryTest) twoAtOnce(pair []ports.Schema, ids [2]uint32, errs [2]error) {
+	t.Helper()
+	refused := 0
+	for i, s := range pair {
+		if errs[i] != nil {
+			if refused++; !errors.Is(errs[i], ports.ErrIncompatible) {
+				t.Errorf("registering %s: %v; want an id or: %v", s.Text, errs[i], ports.ErrIncompatible)
+			}
+			continue
+		}
+		if text, _, err := t.Text(t.Context(), ids[i]); err != nil || !sameText(text, s.Text) {
+			t.Errorf("id %d was given for %s and means %s, %v", ids[i], s.Text, text, err)
+		}
+		if found, err := t.Lookup(t.Context(), s); err != nil || found == 0 {
+			t.Errorf("%s was registered and is found as %d, %v", s.Text, found, err)
+		}
+	}
+	if refused == len(pair) || (refused > 0 && pair[0].Text == pair[1].Text) {
+		t.Errorf("%d of two were refused: %v", refused, errors.Join(errs[:]...))
+	}
+	versions := t.versions(pair[0].Subject)
+	for i := 1; i < len(versions); i++ {
+		if versions[i].Number <= versions[i-1].Number {
+			t.Errorf("two versions have one number: %+v", versions)
+		}
+	}
 }

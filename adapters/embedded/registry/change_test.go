@@ -164,6 +164,27 @@ func TestRegister_concurrently(t *testing.T) {
 	}
 }
 
+// Of two versions that do not fit together one comes first, and the other is
+// judged against it, however close together they were sent.
+func TestRegister_twoThatClashAtOnce(t *testing.T) {
+	r := open(t, startBroker(t))
+	for round := range 20 {
+		subject, base := fmt.Sprint("s", round), record("R", intField("a"))
+		want(t, r, "POST", "/subjects/"+subject+"/versions", post(base), 200, `{"id":1}`)
+		texts := []string{record("R", intField("a"), optionalField("b")), record("R", intField("a"), `{"name":"b","type":"string","default":""}`)}
+		var statuses [2]int
+		var wg sync.WaitGroup
+		for i, text := range texts {
+			wg.Go(func() { statuses[i], _ = call(t, r, "POST", "/subjects/"+subject+"/versions", post(text)) })
+		}
+		wg.Wait()
+		if slices.Sort(statuses[:]); statuses != [2]int{200, 409} {
+			t.Errorf("round %d: answered %v, want one taken and one refused", round, statuses)
+		}
+		want(t, r, "GET", "/subjects/"+subject+"/versions", "", 200, `[1,2]`)
+	}
+}
+
 // A subject's deletion replaces the one before it when the topic is compacted,
 // and must not bring back what only that one had deleted.
 func TestApply_aLowerDeletionKeepsTheHigherOne(t *testing.T) {

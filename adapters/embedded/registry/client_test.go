@@ -292,7 +292,7 @@ func TestRegistry_modes(t *testing.T) {
 		t.Fatal(id, err)
 	}
 	_, err = c.RegisterSchema(ctx, "a", sr.Schema{Schema: `"long"`}, 40, 4)
-	wantCode(t, err, codeIDMismatch)
+	wantCode(t, err, codeNotPermitted)
 	_, err = c.RegisterSchema(ctx, "a", sr.Schema{Schema: `"long"`}, 41, 3)
 	wantCode(t, err, codeNotPermitted)
 	if err := set(sr.ModeReadWrite); err != nil {

@@ -52,7 +52,6 @@ const (
 	codeInvalidMode           = 42204
 	codeNotPermitted          = 42205
 	codeReferenceExists       = 42206
-	codeIDMismatch            = 42207
 	codeInvalidSubject        = 42208
 	codeSchemaTooLarge        = 42209
 	codeStore                 = 50001

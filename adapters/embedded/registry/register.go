@@ -24,13 +24,11 @@ type posted struct {
 // already, and returns its id. The id is returned only after the broker has
 // acknowledged the record.
 func (r *Registry) register(ctx context.Context, subject string, in posted) (int, error) {
-	if in.id == 0 {
-		r.mu.RLock()
-		known := r.sameText(subject, in, live)
-		r.mu.RUnlock()
-		if known != nil {
-			return known.id, nil
-		}
+	r.mu.RLock()
+	known := r.sameText(subject, in, live)
+	r.mu.RUnlock()
+	if known != nil && in.sameAs(known) {
+		return known.id, nil
 	}
 	var v schemaValue
 	err := r.change(ctx, func() ([]change, error) {
@@ -71,10 +69,8 @@ func (r *Registry) planVersion(subject string, in posted) (v schemaValue, stored
 		return v, false, err
 	}
 	want := identityOf(parsed.Fingerprint(), in.references)
-	if in.id == 0 {
-		if old := r.find(subject, want, live); old != nil {
-			return schemaValue{Subject: subject, Version: old.number, ID: old.id}, true, nil
-		}
+	if old := r.find(subject, want, live); old != nil && in.sameAs(old) {
+		return schemaValue{Subject: subject, Version: old.number, ID: old.id}, true, nil
 	}
 	if err := r.checkMode(subject, in); err != nil {
 		return v, false, err
@@ -92,6 +88,12 @@ func (r *Registry) planVersion(subject string, in posted) (v schemaValue, stored
 	return v, false, err
 }
 
+// sameAs reports whether storing the schema of a version again would change
+// nothing: an import may be repeated.
+func (in posted) sameAs(old *version) bool {
+	return (in.id == 0 || in.id == old.id) && (in.version == 0 || in.version == old.number)
+}
+
 // checkMode says whether the subject takes this registration now.
 func (r *Registry) checkMode(subject string, in posted) error {
 	mode := r.state.mode(subject)
@@ -107,19 +109,18 @@ func (r *Registry) checkMode(subject string, in posted) error {
 }
 
 func (r *Registry) planNumber(subject string, in posted) (int, error) {
-	list := r.state.subjects[subject]
-	if in.version == 0 {
-		if len(list) == 0 {
-			return 1, nil
-		}
-		last := list[len(list)-1].number
-		if last >= math.MaxInt32 {
-			return 0, problem(codeNotPermitted, "Subject %s has no version number left", subject)
-		}
-		return last + 1, nil
+	last := 0
+	if list := r.state.subjects[subject]; len(list) > 0 {
+		last = list[len(list)-1].number
 	}
-	if in.id == 0 {
-		return 0, problem(codeNotPermitted, "A version can be chosen only together with an id, in import mode")
+	switch {
+	case in.version == 0 && last >= math.MaxInt32:
+		return 0, problem(codeNotPermitted, "Subject %s has no version number left", subject)
+	case in.version == 0 || in.version == last+1:
+		return last + 1, nil
+	case in.id == 0:
+		return 0, problem(codeInvalidSchema, "Version %d is not one more than the previous version of subject %s, %d: another can be chosen only together with an id, in import mode",
+			in.version, subject, last)
 	}
 	if old, err := r.state.version(subject, in.version, all); err == nil && old.id != in.id {
 		return 0, problem(codeNotPermitted, "Version %d of subject %s exists with id %d", in.version, subject, old.id)
@@ -145,7 +146,7 @@ func (r *Registry) planID(v *schemaValue, want identity, asked int) error {
 	v.ID = asked
 	if old := r.state.schemas[asked]; old != nil {
 		if r.parser.identify(r.state, old) != want {
-			return problem(codeIDMismatch, "Id %d belongs to another schema; it cannot be overwritten", asked)
+			return problem(codeNotPermitted, "Overwrite new schema with id %d is not permitted: it belongs to another schema", asked)
 		}
 		v.Schema, v.References = old.text, old.references
 	}
