@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/domain"
@@ -164,6 +165,9 @@ func (r *restore) tables(ctx context.Context, a topology.Aggregate, tables map[s
 	if !registered {
 		return fmt.Errorf("schema %s: %w", a.Table, serde.ErrNotRegistered)
 	}
+	if err := r.place(ctx, kadm.NewClient(out.cl), a); err != nil {
+		return err
+	}
 	for _, key := range slices.Sorted(maps.Keys(tables)) {
 		f := tables[key]
 		record := f.state.AppendAvro(f.envelope.AppendAvro(nil))
@@ -174,6 +178,24 @@ func (r *restore) tables(ctx context.Context, a topology.Aggregate, tables map[s
 		}
 	}
 	return out.commit()
+}
+
+// place commits where the aggregate's group begins to read commands, before its table
+// has a row: a group with a filled table and without offsets is taken for one that has
+// lost them.
+func (r *restore) place(ctx context.Context, admin *kadm.Client, a topology.Aggregate) error {
+	commands, group := r.archive.topology.Commands(a), r.archive.topology.Group(a)
+	starts, err := admin.ListStartOffsets(ctx, commands)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err == nil {
+		err = admin.CommitAllOffsets(ctx, group, starts.Offsets())
+	}
+	if err != nil {
+		return fmt.Errorf("committing where group %s begins in %s: %w", group, commands, err)
+	}
+	return nil
 }
 
 // producer writes transactions of bounded size.
