@@ -87,6 +87,7 @@ type group struct {
 	standby bool
 	logger  *slog.Logger
 	live    atomic.Pointer[goka.Processor]
+	ended   atomic.Pointer[error] // what the processor ended with last
 }
 
 // New makes the processors of the topology; nothing is started.
@@ -229,6 +230,11 @@ func (g *group) supervise(ctx context.Context, c clock.Clock) error {
 		case c.Now().Sub(began) > restartPauseMax:
 			pause = restartPauseMin
 		}
+		cause := g.engine.Err()
+		if cause == nil {
+			cause = err
+		}
+		g.ended.Store(&cause)
 		g.logger.Error("processor ended, starting it again", "err", err, "pause", pause)
 		select {
 		case <-time.After(pause):
@@ -256,7 +262,8 @@ func (g *group) run(ctx context.Context) error {
 // Status of one group, for readiness.
 type Status struct {
 	Group string
-	Ready bool // tables recovered, records are being handled; or nothing is to be handled here
+	Ready bool  // tables recovered, records are being handled; or nothing is to be handled here
+	Err   error // what the processor ended with, until it is ready again; nil if nothing did
 	engine.Stats
 }
 
@@ -266,7 +273,11 @@ func (ps *Processors) Status() []Status {
 	for _, g := range ps.groups {
 		p := g.live.Load()
 		stats := g.engine.Stats()
-		all = append(all, Status{Group: g.name, Ready: p != nil && (p.Recovered() || stats.Spare), Stats: stats})
+		status := Status{Group: g.name, Ready: p != nil && (p.Recovered() || stats.Spare), Stats: stats}
+		if ended := g.ended.Load(); ended != nil && !status.Ready {
+			status.Err = *ended
+		}
+		all = append(all, status)
 	}
 	return all
 }

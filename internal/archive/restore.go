@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -196,6 +197,9 @@ func (r *restore) table(a topology.Aggregate, tables map[string]*folded) error {
 	if !registered {
 		return fmt.Errorf("schema %s: %w", a.Table, serde.ErrNotRegistered)
 	}
+	if err := r.place(r.tables.ctx, kadm.NewClient(r.tables.cl), a); err != nil {
+		return err
+	}
 	for _, key := range slices.Sorted(maps.Keys(tables)) {
 		f := tables[key]
 		record := f.state.AppendAvro(f.envelope.AppendAvro(nil))
@@ -206,6 +210,24 @@ func (r *restore) table(a topology.Aggregate, tables map[string]*folded) error {
 		}
 	}
 	return r.tables.commit()
+}
+
+// place commits where the aggregate's group begins to read commands, before its table
+// has a row: a group with a filled table and without offsets is taken for one that has
+// lost them.
+func (r *restore) place(ctx context.Context, admin *kadm.Client, a topology.Aggregate) error {
+	commands, group := r.archive.topology.Commands(a), r.archive.topology.Group(a)
+	starts, err := admin.ListStartOffsets(ctx, commands)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err == nil {
+		err = admin.CommitAllOffsets(ctx, group, starts.Offsets())
+	}
+	if err != nil {
+		return fmt.Errorf("committing where group %s begins in %s: %w", group, commands, err)
+	}
+	return nil
 }
 
 // producer writes transactions of bounded size.

@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/nexusblueprint/nexus/internal/archive"
 	"github.com/nexusblueprint/nexus/internal/datadir"
 	"github.com/nexusblueprint/nexus/internal/eventid"
@@ -87,6 +90,26 @@ func TestEventsImport_restores_the_system_that_was_exported(t *testing.T) {
 			t.Errorf("%s differs:\n%s\nwant\n%s", name, strings.Join(got[name], "\n"), strings.Join(want[name], "\n"))
 		}
 	}
+	t.Run("with the place of every group whose table is filled", func(t *testing.T) {
+		cl, err := kgo.NewClient(kgo.SeedBrokers(e.Bus))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cl.Close()
+		top := testTopology()
+		for _, name := range []string{"order", "ledger", "stock"} {
+			a, _ := top.Aggregate(name)
+			offsets, err := kadm.NewClient(cl).FetchOffsets(context.Background(), top.Group(a))
+			if err != nil {
+				t.Fatalf("group %s: %v", top.Group(a), err)
+			}
+			for p := range top.PartitionCount() {
+				if at, ok := offsets.Lookup(top.Commands(a), p); !ok || at.At < 0 {
+					t.Errorf("group %s has no offset in partition %d of its commands", top.Group(a), p)
+				}
+			}
+		}
+	})
 	t.Run("as the same files again", func(t *testing.T) {
 		again := filepath.Join(t.TempDir(), "again")
 		nx(t, "events", "export", again, "--server", e.API).is(t, 0)

@@ -48,7 +48,11 @@ func (s *System) readiness(p *parts) []gateway.Check {
 func (r *restores) processors(ps *processors.Processors) gateway.Check {
 	return func() (string, bool, string) {
 		for _, status := range ps.Status() {
-			if !status.Ready {
+			switch {
+			case status.Ready:
+			case status.Err != nil:
+				return "processors", false, "group " + status.Group + " ended and is started again: " + status.Err.Error()
+			default:
 				return "processors", false, "group " + status.Group + " recovers its table" + r.estimate(tableOf(status))
 			}
 		}

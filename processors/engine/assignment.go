@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -57,10 +58,16 @@ func (as *assignments) take(ctx context.Context, committed map[string]map[int32]
 // place settles where a partition goes on that has no committed offset (at the
 // start: goka would begin at the end and skip what is there), or one that retention
 // has overtaken (at the start). A committed offset beyond the end is refused:
-// franz-go would go back to the start and do everything again.
+// franz-go would go back to the start and do everything again. So is none at all
+// where the table says that there was one.
 func (e *Engine) place(ctx context.Context, a *assignment) error {
 	if len(a.claims) == 0 {
 		return nil
+	}
+	if err := e.lostPlace(ctx, a.claims); errors.As(err, new(*LostPlaceError)) {
+		a.err = err
+	} else if err != nil {
+		return err
 	}
 	all := make([]tp, 0, len(a.claims))
 	for at := range a.claims {

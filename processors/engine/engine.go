@@ -172,9 +172,17 @@ func def[T comparable](p *T, v T) {
 	}
 }
 
+const metadataAge = 50 * time.Millisecond
+
 // opts of every client of the engine.
 func (e *Engine) opts(more ...kgo.Opt) []kgo.Opt {
-	o := []kgo.Opt{kgo.SeedBrokers(e.cfg.Brokers...), kgo.ClientID("nexus-" + e.cfg.InstanceID), kafkalog.To(e.log), kgo.DisableClientMetrics()}
+	o := []kgo.Opt{
+		kgo.SeedBrokers(e.cfg.Brokers...), kgo.ClientID("nexus-" + e.cfg.InstanceID), kafkalog.To(e.log), kgo.DisableClientMetrics(),
+		// franz-go tries again what the broker refused for now once it has asked for metadata,
+		// and that it does at most every 5 s by default: a broker that is late with the markers
+		// of the last transaction refuses the first records of the next one.
+		kgo.MetadataMinAge(metadataAge),
+	}
 	return append(append(o, e.cfg.ClientOpts...), more...)
 }
 

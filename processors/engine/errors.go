@@ -51,6 +51,23 @@ func (e *TooLargeError) Error() string {
 // Unwrap lets errors.Is see the broker's name for it.
 func (e *TooLargeError) Unwrap() error { return kerr.MessageTooLarge }
 
+// LostPlaceError ends the processor before it has read a record: the group table is
+// filled and the group does not know up to where its inputs are in it. Beginning at
+// their start would count again what the table holds. Only an operator can say where
+// to go on; a supervisor may try again, and will go on as soon as that has been said.
+type LostPlaceError struct {
+	Group, Table string
+	Partition    int32    // the first
+	Inputs       []string // topics, none with a committed offset
+}
+
+func (e *LostPlaceError) Error() string {
+	return fmt.Sprintf("group %s has lost its place: %s/%d holds rows, and there is no committed offset in that partition of %v. "+
+		"Kafka forgets the offsets of a group that had no members for offsets.retention.minutes, or somebody deleted them; beginning at the start would count again what the table holds. "+
+		"Build a projection anew by raising its Version; set an aggregate's offsets to where it stood with Kafka's own tool, as docs/how-to/operate.md shows",
+		e.Group, e.Table, e.Partition, e.Inputs)
+}
+
 // endError ends the processor: an error of goka, a callback or the local store.
 // All other errors throw the group session away and build a new one.
 type endError struct{ error }

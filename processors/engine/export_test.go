@@ -1,6 +1,9 @@
 package engine
 
-import "testing"
+import (
+	"context"
+	"testing"
+)
 
 // Dump is what a store holds of one partition.
 type Dump struct {
@@ -40,4 +43,13 @@ func (s *Store) Dump(t testing.TB, table string, partition int32) Dump {
 		return kvs
 	}
 	return Dump{Table: read(kindTable), Local: read(kindState), Offset: m.offset}
+}
+
+// LostPlace asks for one partition of the inputs, as if none had a committed offset.
+func (e *Engine) LostPlace(ctx context.Context, part int32, inputs ...string) error {
+	claims := map[tp]int64{}
+	for _, topic := range inputs {
+		claims[tp{topic, part}] = -1
+	}
+	return e.lostPlace(ctx, claims)
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -153,6 +155,25 @@ func TestFault_TransactionEndedByTheBroker(t *testing.T) {
 		r.stop()
 		n.verify(t, b, 200, 10)
 	})
+}
+
+// A broker that is late with the markers of the last transaction refuses the records of
+// the next one for a moment. That must not last until the client's next look at the
+// metadata, which by default is up to 5 s away.
+func TestFault_RecordsRefusedForAMoment(t *testing.T) {
+	b := kafkatest.Kfake(t)
+	n := setup(t, b)
+	r := start(t, b, newEngine(t, b, n.Group), n.graph(0)).ready()
+	n.produce(t, b, 1, 100, 10, 0)
+	n.drained(t, b, 20*time.Second)
+	refused := b.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: n.Events, Err: kerr.ConcurrentTransactions, Count: 1})
+	n.produce(t, b, 101, 200, 10, 0)
+	n.drained(t, b, 2*time.Second)
+	if refused.Hits() != 1 {
+		t.Errorf("%d requests were refused: this test proves nothing", refused.Hits())
+	}
+	r.stop()
+	n.verify(t, b, 200, 10)
 }
 
 // Topics with wrong settings are refused with a sentence, and never created.

@@ -36,6 +36,8 @@ type childConfig struct {
 	Total          uint64
 	CPUProfile     string
 	MemoryStore    bool
+	Plain          bool // no Local, and a store of the usual size
+	Ahead, Standby bool // goka's options
 }
 
 func runMain(m *testing.M) {
@@ -63,7 +65,7 @@ func (c childConfig) run() error {
 		dir = ""
 	}
 	o := localstore.Options{Logger: log}
-	if !c.Bench { // small, so that a kill finds something on disk
+	if !c.Bench && !c.Plain { // small, so that a kill finds something on disk
 		o.MemTableBytes = 16 << 10
 	}
 	ls, err := localstore.Open(dir, o)
@@ -77,7 +79,7 @@ func (c childConfig) run() error {
 	l := newSumming(c.Names.Events)
 	l.brokers = c.Brokers
 	graph, local := c.Names.graphOf(c.Pad, l.wrap(c.Names, c.Names.count)), engine.Local(l)
-	if c.Bench {
+	if c.Bench || c.Plain {
 		graph, local = c.Names.graph(c.Pad), nil
 	}
 	e, err := engine.New(engine.Config{
@@ -90,7 +92,14 @@ func (c childConfig) run() error {
 	}
 	defer e.Close()
 	err = c.supervise(ctx, log, func() error {
-		p, err := goka.NewProcessor(c.Brokers, graph, e.Options()...)
+		opts := e.Options()
+		if c.Ahead {
+			opts = append(opts, goka.WithRecoverAhead())
+		}
+		if c.Standby {
+			opts = append(opts, goka.WithHotStandby())
+		}
+		p, err := goka.NewProcessor(c.Brokers, graph, opts...)
 		if err != nil {
 			return err
 		}

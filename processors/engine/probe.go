@@ -41,12 +41,19 @@ func (r *reader) restIsEmpty(ctx context.Context, p *partReader) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	leader, ok := d.leaders[p.part]
+	// What there is, markers included, the client will deliver.
+	return r.e.isEmpty(ctx, d, p.tp, p.position(), p.target, true)
+}
+
+// isEmpty says that no committed record lies between the offsets; with markers, that
+// none of these does either.
+func (e *Engine) isEmpty(ctx context.Context, d described, at tp, from, to int64, markers bool) (bool, error) {
+	leader, ok := d.leaders[at.part]
 	if !ok || leader < 0 {
-		return false, fmt.Errorf("%s/%d has no leader", p.topic, p.part)
+		return false, fmt.Errorf("%s/%d has no leader", at.topic, at.part)
 	}
-	for at := p.position(); at < p.target; {
-		resp, err := fetchOnce(ctx, r.e.cl.Broker(int(leader)), d.id, p.tp, at)
+	for from < to {
+		resp, err := fetchOnce(ctx, e.cl.Broker(int(leader)), d.id, at, from)
 		if err != nil {
 			return false, err
 		}
@@ -54,21 +61,24 @@ func (r *reader) restIsEmpty(ctx context.Context, p *partReader) (bool, error) {
 			return true, nil
 		}
 		fp, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-			Offset: at, IsolationLevel: kgo.ReadCommitted(), Topic: p.topic, Partition: p.part, KeepControlRecords: true,
+			Offset: from, IsolationLevel: kgo.ReadCommitted(), Topic: at.topic, Partition: at.part, KeepControlRecords: markers,
 		}, resp, kgo.DefaultDecompressor(), nil)
-		if fp.Err != nil || len(fp.Records) > 0 || next <= at {
-			return false, fp.Err // the client will deliver these
+		if fp.Err != nil || len(fp.Records) > 0 || next <= from {
+			return false, fp.Err
 		}
-		at = next
+		from = next
 	}
 	return true, nil
 }
 
+// probeBytes bounds one answer: a broker gives a whole batch all the same.
+const probeBytes = 256 << 10
+
 func fetchOnce(ctx context.Context, b *kgo.Broker, id [16]byte, at tp, offset int64) (*kmsg.FetchResponseTopicPartition, error) {
 	req := kmsg.NewPtrFetchRequest()
-	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.IsolationLevel, req.SessionEpoch = 1, 0, fetchBytes, 1, -1
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.IsolationLevel, req.SessionEpoch = 1, 0, probeBytes, 1, -1
 	rt, rp := kmsg.NewFetchRequestTopic(), kmsg.NewFetchRequestTopicPartition()
-	rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes, rp.CurrentLeaderEpoch = at.part, offset, fetchBytes, -1
+	rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes, rp.CurrentLeaderEpoch = at.part, offset, probeBytes, -1
 	rt.Topic, rt.TopicID, rt.Partitions = at.topic, id, append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
 	kresp, err := b.Request(ctx, req)

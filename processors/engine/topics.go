@@ -210,12 +210,7 @@ func (c *topicCache) snapshot(at tp, kind offsetKind) (int64, bool) {
 // snap asks once for the offsets of all partitions of the tables that goka is about
 // to restore, which it would ask for one by one and several times.
 func (c *topicCache) snap(ctx context.Context, tables []string, parts []int32) error {
-	var all []tp
-	for _, t := range tables {
-		for _, p := range parts {
-			all = append(all, tp{t, p})
-		}
-	}
+	all := across(tables, parts)
 	if len(all) == 0 {
 		return nil
 	}
