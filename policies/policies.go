@@ -41,6 +41,8 @@ type Verdict struct {
 	Judged     []string    `json:"judged"`    // rules that were asked
 	NotJudged  []string    `json:"notJudged"` // rules whose facts were not gathered
 	Violations []Violation `json:"violations"`
+	Waived     []Waived    `json:"waived"` // violations that a waiver lets pass
+	Idle       []Waiver    `json:"idle"`   // waivers that let nothing pass: they can go
 }
 
 // OK says that no rule that was asked is violated; warnings violate nothing.
@@ -84,7 +86,7 @@ func (p *Policies) Judge(ctx context.Context, facts Facts) (Verdict, error) {
 	if !ok {
 		return Verdict{}, fmt.Errorf("judging the policies: data.nexus.rules is %T", results[0].Bindings["rules"])
 	}
-	v := Verdict{Judged: []string{}, NotJudged: []string{}, Violations: []Violation{}}
+	v := Verdict{Judged: []string{}, NotJudged: []string{}, Violations: []Violation{}, Waived: []Waived{}, Idle: []Waiver{}}
 	there := facts.gathered()
 	for _, rule := range p.Rules() {
 		if slices.ContainsFunc(rule.Needs, func(need string) bool { return !there[need] }) {
