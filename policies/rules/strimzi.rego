@@ -24,9 +24,7 @@ acls(doc) := [{"line": line(doc, sprintf("/spec/authorization/acls/%d", [i])), "
 	object.get(acl, "type", "allow") == "allow"
 ]
 
-operations(acl) := {lower(o) | some o in acl.operations}
-
-operations(acl) := {lower(acl.operation)} if not acl.operations
+operations(acl) := {lower(o) | some o in object.get(acl, "operations", [object.get(acl, "operation", "all")])}
 
 # covers_events says that an ACL's resource reaches an event topic.
 covers_events(resource) if {

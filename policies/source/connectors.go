@@ -32,7 +32,7 @@ var connectors = map[string]connector{
 	"golang.org/x/net/http2":         {"http", []string{"Transport", "ClientConn"}},
 	"net/rpc":                        {"rpc", []string{"Dial", "DialHTTP", "DialHTTPPath", "NewClient", "NewClientWithCodec", "Client"}},
 	"net/rpc/jsonrpc":                {"rpc", []string{"Dial", "NewClient", "NewClientCodec"}},
-	"google.golang.org/grpc":         {"rpc", []string{"Dial", "DialContext", "NewClient", "ClientConn"}},
+	"google.golang.org/grpc":         {"rpc", []string{"Dial", "DialContext", "NewClient", "ClientConn", "ClientConnInterface"}},
 	"connectrpc.com/connect":         {"rpc", []string{"NewClient", "Client"}},
 	"database/sql":                   {"database", []string{"Open", "OpenDB", "DB", "Conn"}},
 	"github.com/jackc/pgx/v5":        {"database", nil},

@@ -133,7 +133,11 @@ func (v *fileView) imports(o *others) []Import {
 		if _, listed := connectors[full]; listed && !effect {
 			continue
 		}
-		if via := o.reach(full); via != nil {
+		via := o.reach(full)
+		if c, listed := connectors[full]; listed && c.names == nil {
+			via = []string{full}
+		}
+		if via != nil {
 			file, line := v.place(spec.Pos())
 			imports = append(imports, Import{File: file, Line: line, Path: full, Via: via, Allowed: v.allows("direct-calls", line)})
 		}

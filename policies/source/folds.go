@@ -28,7 +28,8 @@ type foldRoot struct {
 	body body
 }
 
-// collectBodies notes what each declared function of the file refers to.
+// bodyOf notes what a piece of the file refers to, and which functions and
+// package variables of the module it goes on to.
 func (v *fileView) bodyOf(n ast.Node) body {
 	var b body
 	use := func(at token.Pos, name string) {
@@ -52,8 +53,8 @@ func (v *fileView) bodyOf(n ast.Node) body {
 		case *ast.IncDecStmt:
 			v.packageVariable(n.X, use)
 		case *ast.Ident:
-			if f, ok := v.info.Uses[n].(*types.Func); ok {
-				b.calls = append(b.calls, f.Origin().FullName())
+			if on := bodyName(v.info.Uses[n]); on != "" {
+				b.calls = append(b.calls, on)
 			}
 		}
 		return true
@@ -86,14 +87,39 @@ func (v *fileView) packageVariable(left ast.Expr, use func(token.Pos, string)) {
 	}
 }
 
+// bodyName is the name under which a function's body, or the value of a package
+// variable, is kept; "" for what has none.
+func bodyName(o types.Object) string {
+	switch o := o.(type) {
+	case *types.Func:
+		return o.Origin().FullName()
+	case *types.Var:
+		if o.Pkg() != nil && o.Parent() == o.Pkg().Scope() {
+			return o.Pkg().Path() + "." + o.Name()
+		}
+	}
+	return ""
+}
+
+// collectBodies notes what each function and package variable of the file
+// refers to.
 func (r *reader) collectBodies(v *fileView) {
 	for _, d := range v.parsed.Decls {
-		f, ok := d.(*ast.FuncDecl)
-		if !ok || f.Body == nil {
-			continue
-		}
-		if o, ok := v.info.Defs[f.Name].(*types.Func); ok {
-			r.bodies[o.FullName()] = v.bodyOf(f.Body)
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			if on := bodyName(v.info.Defs[d.Name]); on != "" && d.Body != nil {
+				r.bodies[on] = v.bodyOf(d.Body)
+			}
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				if values, ok := spec.(*ast.ValueSpec); ok {
+					for _, name := range values.Names {
+						if on := bodyName(v.info.Defs[name]); on != "" {
+							r.bodies[on] = v.bodyOf(values)
+						}
+					}
+				}
+			}
 		}
 	}
 }
