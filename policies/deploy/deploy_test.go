@@ -88,6 +88,9 @@ func TestRoleOf_tells_services_from_what_they_stand_on(t *testing.T) {
 			{Images: []string{"registry.example.com/shop/orders:1"}},
 			{Images: []string{"shop"}, Command: []string{"run", "--roles", "processors,sink"}},
 			{Images: []string{"shop", "envoyproxy/envoy"}},
+			{Images: []string{"example.com/kafka-orders"}},
+			{Images: []string{"example.com/order-postgres"}},
+			{Images: []string{"node:22"}},
 			{Images: []string{"confluentinc/cp-kafka"}, Labels: map[string]string{"nexus.role": "service"}},
 		},
 		Gateway: {
@@ -99,6 +102,9 @@ func TestRoleOf_tells_services_from_what_they_stand_on(t *testing.T) {
 			{Images: []string{"confluentinc/cp-kafka:7.9"}},
 			{Images: []string{"docker.io/library/postgres@sha256:abc"}},
 			{Images: []string{"localhost:5000/prom/prometheus:v3"}},
+			{Images: []string{"otel/opentelemetry-collector-contrib:0.99"}},
+			{Images: []string{"apicurio/apicurio-registry-sql"}},
+			{Images: []string{"prom/node-exporter"}},
 		},
 	} {
 		for _, w := range workloads {

@@ -42,11 +42,13 @@ const (
 	Infrastructure = "infrastructure" // a broker, store, proxy or monitor
 )
 
-// infrastructure are parts of image names that are no service of anybody's
-// system. The last path element of the image counts, without tag.
-var infrastructure = regexp.MustCompile(`(?i)(^|[-_])(kafka|redpanda|zookeeper|schema-registry|apicurio|karapace|elasticsearch|opensearch|kibana|` +
-	`postgres|postgresql|mysql|mariadb|mongo|redis|valkey|rabbitmq|nats|vault|keycloak|minio|localstack|prometheus|grafana|alertmanager|loki|` +
-	`tempo|jaeger|otel|opentelemetry|collector|exporter|fluent|vector|traefik|kong|nginx|envoy|haproxy|caddy|istio|pilot|proxyv2|busybox|toxiproxy)`)
+// infrastructure are the images that are no service of anybody's system: the
+// last path element, without tag, is one of these names, alone or with what
+// their makers put before and behind it. "kafka-orders" is none of them.
+var infrastructure = regexp.MustCompile(`^(cp-|apache-)?(node-exporter|kafka|redpanda|zookeeper|schema-registry|apicurio-registry|karapace|elasticsearch|opensearch|kibana|` +
+	`postgres|postgresql|mysql|mariadb|mongo|mongodb|redis|valkey|rabbitmq|nats|vault|keycloak|minio|localstack|prometheus|grafana|alertmanager|loki|` +
+	`tempo|jaeger|otel|opentelemetry|kube-state-metrics|fluent-bit|fluentd|vector|traefik|kong|nginx|envoy|haproxy|caddy|istio|pilot|proxyv2|busybox|toxiproxy)` +
+	`(-(server|sql|mem|kafkasql|native|ui|operator|alpine|stack|contrib|collector|exporter|controller|ingress|agent|all-in-one|oss|init|metrics|cluster|dashboards|console))*$`)
 
 // roleOf tells what a workload is. The platform's program says itself whether
 // it serves the API: --roles names gateway, or there are no --roles at all.

@@ -7,48 +7,48 @@ import "slices"
 type connector struct {
 	kind  string
 	names []string
+	// handed are types whose values somebody else has connected. Our own code
+	// that takes one is a finding; another module that does may never get one.
+	handed []string
 }
 
-func (c connector) has(name string) bool { return c.names == nil || slices.Contains(c.names, name) }
+func (c connector) has(name string) bool { return c.opens(name) || slices.Contains(c.handed, name) }
+
+func (c connector) opens(name string) bool { return c.names == nil || slices.Contains(c.names, name) }
 
 // connectors are the packages whose use is a finding at the place of the use.
 // A package of another module that is not among them is found by what it
 // refers to: see others.
 var connectors = map[string]connector{
-	"net":                     {"network", []string{"Dial", "DialTimeout", "DialTCP", "DialUDP", "DialUnix", "DialIP", "Dialer"}},
-	"crypto/tls":              {"network", []string{"Dial", "DialWithDialer", "Dialer", "Client"}},
-	"net/textproto":           {"network", []string{"Dial"}},
-	"syscall":                 {"network", []string{"Connect"}},
-	"golang.org/x/sys/unix":   {"network", []string{"Connect"}},
-	"golang.org/x/crypto/ssh": {"network", []string{"Dial", "NewClient", "NewClientConn"}},
-	"log/syslog":              {"network", []string{"Dial"}},
-	"net/http": {"http", []string{
-		"Get", "Head", "Post", "PostForm", "Client", "DefaultClient", "Transport", "DefaultTransport", "RoundTripper",
-	}},
-	"net/http/httputil":              {"http", []string{"ReverseProxy", "NewSingleHostReverseProxy", "NewClientConn", "NewProxyClientConn", "ClientConn"}},
-	"github.com/go-resty/resty/v2":   {"http", nil},
-	"github.com/valyala/fasthttp":    {"http", []string{"Get", "Post", "Do", "Client", "HostClient", "PipelineClient", "Dial"}},
-	"github.com/gorilla/websocket":   {"http", []string{"Dialer", "DefaultDialer", "NewClient"}},
-	"golang.org/x/net/http2":         {"http", []string{"Transport", "ClientConn"}},
-	"net/rpc":                        {"rpc", []string{"Dial", "DialHTTP", "DialHTTPPath", "NewClient", "NewClientWithCodec", "Client"}},
-	"net/rpc/jsonrpc":                {"rpc", []string{"Dial", "NewClient", "NewClientCodec"}},
-	"google.golang.org/grpc":         {"rpc", []string{"Dial", "DialContext", "NewClient", "ClientConn", "ClientConnInterface"}},
-	"connectrpc.com/connect":         {"rpc", []string{"NewClient", "Client"}},
-	"database/sql":                   {"database", []string{"Open", "OpenDB", "DB", "Conn"}},
-	"github.com/jackc/pgx/v5":        {"database", nil},
-	"github.com/redis/go-redis/v9":   {"database", nil},
-	"gorm.io/gorm":                   {"database", []string{"Open", "DB"}},
-	"github.com/jmoiron/sqlx":        {"database", nil},
-	"go.mongodb.org/mongo-driver/v2": {"database", nil},
-	"github.com/twmb/franz-go/pkg/kgo": {"broker", []string{
-		"NewClient", "NewGroupTransactSession", "Client", "GroupTransactSession",
-	}},
-	"github.com/IBM/sarama":                               {"broker", nil},
-	"github.com/segmentio/kafka-go":                       {"broker", nil},
-	"github.com/confluentinc/confluent-kafka-go/v2/kafka": {"broker", nil},
-	"github.com/nats-io/nats.go":                          {"broker", nil},
-	"github.com/rabbitmq/amqp091-go":                      {"broker", nil},
-	"net/smtp":                                            {"mail", nil},
+	"net":                              {kind: "network", names: []string{"Dial", "DialTimeout", "DialTCP", "DialUDP", "DialUnix", "DialIP", "Dialer"}},
+	"crypto/tls":                       {kind: "network", names: []string{"Dial", "DialWithDialer", "Dialer", "Client"}},
+	"net/textproto":                    {kind: "network", names: []string{"Dial"}},
+	"syscall":                          {kind: "network", names: []string{"Connect"}},
+	"golang.org/x/sys/unix":            {kind: "network", names: []string{"Connect"}},
+	"golang.org/x/crypto/ssh":          {kind: "network", names: []string{"Dial", "NewClient", "NewClientConn"}},
+	"log/syslog":                       {kind: "network", names: []string{"Dial"}},
+	"net/http":                         {kind: "http", names: []string{"Get", "Head", "Post", "PostForm", "Client", "DefaultClient", "Transport", "DefaultTransport"}, handed: []string{"RoundTripper"}},
+	"net/http/httputil":                {kind: "http", names: []string{"ReverseProxy", "NewSingleHostReverseProxy", "NewClientConn", "NewProxyClientConn"}, handed: []string{"ClientConn"}},
+	"github.com/go-resty/resty/v2":     {kind: "http"},
+	"github.com/valyala/fasthttp":      {kind: "http", names: []string{"Get", "Post", "Do", "Client", "HostClient", "PipelineClient", "Dial"}},
+	"github.com/gorilla/websocket":     {kind: "http", names: []string{"Dialer", "DefaultDialer", "NewClient"}},
+	"golang.org/x/net/http2":           {kind: "http", names: []string{"Transport"}, handed: []string{"ClientConn"}},
+	"net/rpc":                          {kind: "rpc", names: []string{"Dial", "DialHTTP", "DialHTTPPath", "NewClient", "NewClientWithCodec", "Client"}},
+	"net/rpc/jsonrpc":                  {kind: "rpc", names: []string{"Dial", "NewClient", "NewClientCodec"}},
+	"google.golang.org/grpc":           {kind: "rpc", names: []string{"Dial", "DialContext", "NewClient"}, handed: []string{"ClientConn", "ClientConnInterface"}},
+	"connectrpc.com/connect":           {kind: "rpc", names: []string{"NewClient", "Client"}},
+	"database/sql":                     {kind: "database", names: []string{"Open", "OpenDB"}, handed: []string{"DB", "Conn"}},
+	"github.com/jackc/pgx/v5":          {kind: "database"},
+	"github.com/redis/go-redis/v9":     {kind: "database"},
+	"gorm.io/gorm":                     {kind: "database", names: []string{"Open"}, handed: []string{"DB"}},
+	"github.com/jmoiron/sqlx":          {kind: "database"},
+	"github.com/twmb/franz-go/pkg/kgo": {kind: "broker", names: []string{"NewClient", "NewGroupTransactSession"}, handed: []string{"Client", "GroupTransactSession"}},
+	"github.com/IBM/sarama":            {kind: "broker"},
+	"github.com/segmentio/kafka-go":    {kind: "broker"},
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka": {kind: "broker"},
+	"github.com/nats-io/nats.go":                          {kind: "broker"},
+	"github.com/rabbitmq/amqp091-go":                      {kind: "broker"},
+	"net/smtp":                                            {kind: "mail"},
 }
 
 // impure are what a fold may not refer to: what differs from run to run, or

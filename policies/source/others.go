@@ -89,7 +89,7 @@ func connectorIn(f *ast.File) string {
 	call := ""
 	ast.Inspect(f, func(n ast.Node) bool {
 		if s, ok := n.(*ast.SelectorExpr); ok && call == "" {
-			if x, ok := s.X.(*ast.Ident); ok && names[x.Name] != "" && connectors[names[x.Name]].has(s.Sel.Name) {
+			if x, ok := s.X.(*ast.Ident); ok && names[x.Name] != "" && connectors[names[x.Name]].opens(s.Sel.Name) {
 				call = names[x.Name] + "." + s.Sel.Name
 			}
 		}

@@ -85,3 +85,24 @@ func TestRead_lists_what_an_event_store_offers_embedded_or_not(t *testing.T) {
 		t.Errorf("methods: %v", got)
 	}
 }
+
+func TestRead_finds_the_folds_of_the_shop(t *testing.T) {
+	f, err := Read(t.Context(), "../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	roles := map[string]int{}
+	for _, fold := range f.Folds {
+		if strings.HasPrefix(fold.File, "shop/") {
+			roles[fold.Role]++
+		}
+		if len(fold.Impure) > 0 {
+			t.Errorf("%+v", fold)
+		}
+	}
+	for role, least := range map[string]int{"evolve": 4, "id": 5, "validate": 5, "decide": 5, "split": 6, "apply": 6} {
+		if roles[role] < least {
+			t.Errorf("%d functions with the role %s, want at least %d", roles[role], role, least)
+		}
+	}
+}
