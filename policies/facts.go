@@ -22,7 +22,7 @@ const FactsVersion = "1.0"
 type Facts struct {
 	Version  string                `json:"version"`
 	Topology *topology.Description `json:"topology,omitempty"`
-	Schemas  []Schema              `json:"schemas,omitempty"`
+	Schemas  []Schema              `json:"schemas,omitzero"`
 	History  *History              `json:"history,omitempty"`
 	Source   *source.Facts         `json:"source,omitempty"`
 	Deploy   *deploy.Facts         `json:"deploy,omitempty"`
@@ -41,9 +41,11 @@ type LiveTopic struct {
 	Config     map[string]string `json:"config"`
 }
 
-// LiveRegistry is what the schema registry holds.
+// LiveRegistry is what the schema registry holds. A part that was not asked for
+// is nil.
 type LiveRegistry struct {
-	Subjects []string `json:"subjects"`
+	Subjects []string          `json:"subjects,omitzero"` // of the topology's, those that are registered
+	Levels   map[string]string `json:"levels,omitzero"`   // of compatibility, by subject
 }
 
 // Gather collects what can be judged without a running system: the topology,

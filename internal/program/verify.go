@@ -1,6 +1,7 @@
 package program
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/internal/system"
 	"github.com/nexusblueprint/nexus/policies"
 	"github.com/nexusblueprint/nexus/topology"
@@ -23,6 +25,7 @@ type verification struct {
 	topology                        *topology.Topology
 	dir                             string
 	policies, waivers, sarif, junit string
+	registry                        string
 	json, facts, rules              bool
 	now                             func() time.Time
 }
@@ -35,7 +38,7 @@ func verifyCommand(t *topology.Topology) *cobra.Command {
 			"in DIR/schemas/avro/history, the Go source of the module in DIR (default: the current folder) and the\n" +
 			"deploy files below it. It exits with 1 if a rule is violated; warnings are shown and violate nothing.\n\n" +
 			"A violation that a waiver in DIR/" + policies.WaiversFile + " covers passes until the waiver expires.",
-		Example: "  nexus verify\n  nexus verify ./myshop --policies ./myshop/policies\n  nexus verify --sarif verify.sarif --junit verify.xml\n" +
+		Example: "  nexus verify\n  nexus verify ./myshop --policies ./myshop/policies\n  nexus verify --sarif verify.sarif --junit verify.xml\n  nexus verify --registry http://registry:8081\n" +
 			"  nexus verify --facts | jq '.source.packages[].calls'",
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -46,6 +49,7 @@ func verifyCommand(t *topology.Topology) *cobra.Command {
 	}
 	c.Flags().StringVar(&v.policies, "policies", "", "`folder` with rules of your own, in Rego")
 	c.Flags().StringVar(&v.waivers, "waivers", "", "`file` of waivers (default DIR/"+policies.WaiversFile+", if it is there)")
+	c.Flags().StringVar(&v.registry, "registry", "", "`URL` of a registry whose versions and levels are judged, too")
 	c.Flags().StringVar(&v.sarif, "sarif", "", "`file` to write the verdict to, as SARIF 2.1.0")
 	c.Flags().StringVar(&v.junit, "junit", "", "`file` to write the verdict to, as JUnit XML")
 	c.Flags().BoolVar(&v.json, "json", false, "print the verdict as JSON")
@@ -73,6 +77,11 @@ func (v *verification) run(c *cobra.Command) error {
 	facts, err := policies.Gather(c.Context(), v.topology.Describe(), v.dir)
 	if err != nil {
 		return err
+	}
+	if v.registry != "" {
+		if err := v.askRegistry(c.Context(), &facts); err != nil {
+			return err
+		}
 	}
 	if v.facts {
 		return printJSON(c.OutOrStdout(), facts)
@@ -119,6 +128,28 @@ func (v *verification) readWaivers(rules []policies.Rule) ([]policies.Waiver, er
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return waivers, nil
+}
+
+// askRegistry adds every version that the registry holds of today's schemas,
+// and the levels it has for them. Schemas it lacks are no fault: CI judges
+// before it registers.
+func (v *verification) askRegistry(ctx context.Context, facts *policies.Facts) error {
+	registry, err := confluent.New(confluent.Config{URLs: []string{v.registry}})
+	if err != nil {
+		return err
+	}
+	levels := map[string]string{}
+	for _, s := range facts.Topology.Schemas {
+		level, err := registry.Level(ctx, s.Subject)
+		if err != nil {
+			return err
+		}
+		levels[s.Subject] = string(level)
+	}
+	facts.Live = &policies.Live{Registry: &policies.LiveRegistry{Levels: levels}}
+	return eachRegistered(ctx, v.registry, *facts.Topology, func(s topology.SchemaDescription, where, older string) error {
+		return facts.History.Compare(s.Subject, where, s.Schema, older)
+	})
 }
 
 // write writes the verdict to the files that were asked for.

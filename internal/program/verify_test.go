@@ -57,6 +57,11 @@ func TestVerify_judges_this_repository_and_finds_a_call_that_goes_past_the_platf
 	verified(t, 2, "no Go module", filepath.Join(dir, "nothing"))
 }
 
+func TestVerify_judges_against_a_registry(t *testing.T) {
+	verified(t, 0, "19 rules judged, 0 violations", "../..", "--registry", world.Registry)
+	verified(t, 2, "http://127.0.0.1:1", folder(t, map[string]string{"go.mod": "module example.com/shop\n\ngo 1.26\n", "shop.go": "package shop\n"}), "--registry", "http://127.0.0.1:1")
+}
+
 func TestVerify_writes_reports_besides_the_text(t *testing.T) {
 	dir := folder(t, calling())
 	sarif, junit := filepath.Join(dir, "verify.sarif"), filepath.Join(dir, "verify.xml")

@@ -35,7 +35,7 @@ violations contains {
 	"place": sprintf("registry: subject %s", [s.subject]),
 	"detail": "is not registered: run nexus schemas register",
 } if {
-	input.live.registry
+	input.live.registry.subjects
 	some s in input.topology.schemas
 	not s.subject in input.live.registry.subjects
 }

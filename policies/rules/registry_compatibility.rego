@@ -53,3 +53,11 @@ violations contains {
 	s.name in settings
 	not upper(sprintf("%v", [s.level])) in levels
 }
+
+violations contains {
+	"place": sprintf("registry: subject %s", [subject]),
+	"detail": sprintf("has the level %s: set BACKWARD_TRANSITIVE or FULL_TRANSITIVE, because the log holds every version", [level]),
+} if {
+	some subject, level in input.live.registry.levels
+	not level in levels
+}

@@ -77,7 +77,7 @@ test_schema_evolution_passes_compatible if count(schema_evolution.violations) ==
 
 test_schema_evolution_finds_a_break_and_a_removal if {
 	history := {
-		"incompatibilities": [{"subject": "s", "release": "0.1.0", "reason": "field x is gone"}],
+		"incompatibilities": [{"subject": "s", "with": "release 0.1.0", "reason": "field x is gone"}],
 		"removed": [{"subject": "t", "release": "0.1.0"}],
 	}
 	count(schema_evolution.violations) == 2 with input as {"history": history}

@@ -2,7 +2,7 @@
 # title: no breaking schema change
 # description: >-
 #   The log is read for ever, and two releases run side by side: a schema must
-#   read and be read by every version that was released, and an event is never
+#   read and be read by every version that was released or registered, and an event is never
 #   renamed or removed.
 # custom:
 #   severity: error
@@ -14,7 +14,7 @@ package nexus.rules.schema_evolution
 
 violations contains {
 	"place": sprintf("schema %s", [change.subject]),
-	"detail": sprintf("breaks with release %s: %s; give new fields a default, and never rename, retype or remove one", [change.release, change.reason]),
+	"detail": sprintf("breaks with %s: %s; give new fields a default, and never rename, retype or remove one", [change.with, change.reason]),
 } if {
 	some change in input.history.incompatibilities
 }
