@@ -86,7 +86,7 @@ func Read(dir string) (*Facts, error) {
 		f.collect(&f.Documents[i])
 	}
 	f.nameByServices()
-	f.fromConfigMaps()
+	f.fromOthers()
 	return f, nil
 }
 

@@ -70,7 +70,7 @@ func TestRead_finds_addresses_in_every_place_of_settings(t *testing.T) {
 		}
 	}
 	for want, line := range map[string]int{
-		"a STOCK  stock compose.yaml": 5, "a  http stock compose.yaml": 6, "a STOCK_URL https stock a.env": 2,
+		"a STOCK  stock compose.yaml": 5, "a stock http stock compose.yaml": 6, "a STOCK_URL https stock a.env": 2,
 		"b BROKERS  kafka-0 k8s.yaml": 16, "b BROKERS  kafka-1 k8s.yaml": 16,
 	} {
 		if got[want] != line {

@@ -23,10 +23,14 @@ func (f *Facts) route(d *Document, name, backend string, where ...string) {
 	}
 }
 
-// kubernetesRoutes finds the backends of every kind of route, and the pods
-// behind each Service's name.
+// kubernetesRoutes finds the backends of every kind of route. A Service that is
+// open to the outside is a route to its own pods.
 func (f *Facts) kubernetesRoutes(d *Document) {
 	switch d.Kind {
+	case "Service":
+		if kind := text(at(d.Content, "spec", "type")); kind == "LoadBalancer" || kind == "NodePort" {
+			f.route(d, d.Name, d.Name, "spec", "type")
+		}
 	case "Ingress":
 		f.route(d, d.Name, text(at(d.Content, "spec", "defaultBackend", "service", "name")), "spec", "defaultBackend", "service", "name")
 		for i, rule := range list(at(d.Content, "spec", "rules")) {
@@ -85,9 +89,32 @@ func (f *Facts) configuredRoutes(d *Document) {
 	}
 }
 
-// nameByServices gives workloads the names of the Services that select them,
-// once all documents are known.
+// labelledRoutes are those that Traefik takes from a compose service's labels.
+func (f *Facts) labelledRoutes(d *Document, name string, labels map[string]string) {
+	for label := range labels {
+		if strings.HasPrefix(label, "traefik.http.routers.") || strings.HasPrefix(label, "traefik.tcp.routers.") {
+			f.route(d, name, name, "services", name, "labels")
+			return
+		}
+	}
+}
+
+// nameByServices gives workloads the names of the Services that select them, or
+// that stand for another name, once all documents are known.
 func (f *Facts) nameByServices() {
+	f.nameBySelectors()
+	for i := range f.Documents {
+		d := &f.Documents[i]
+		other := text(at(d.Content, "spec", "externalName"))
+		for j := range f.Workloads {
+			if w := &f.Workloads[j]; d.Kind == "Service" && other != "" && slices.Contains(w.Hosts, shortHost(other)) {
+				w.Hosts = append(w.Hosts, d.Name)
+			}
+		}
+	}
+}
+
+func (f *Facts) nameBySelectors() {
 	for i := range f.Documents {
 		d := &f.Documents[i]
 		if d.Kind != "Service" || strings.Contains(text(d.Content["apiVersion"]), "knative") {

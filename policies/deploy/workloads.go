@@ -23,14 +23,14 @@ type Workload struct {
 	Command []string          `json:"command"` // with arguments, of all containers
 	Targets []Target          `json:"targets"` // that its settings name
 
-	configMaps []string // that it takes its environment from
+	from []string // "ConfigMap name" and "Secret name": what its settings are taken from
 }
 
 // Target is an address in a workload's environment or arguments.
 type Target struct {
 	File   string `json:"file"`
 	Line   int    `json:"line"`
-	Name   string `json:"name"`   // of the variable; empty for an argument
+	Name   string `json:"name"`   // of the variable or flag; empty for an argument
 	Scheme string `json:"scheme"` // empty if none is stated
 	Host   string `json:"host"`   // without port and namespace
 }
@@ -107,21 +107,25 @@ func (f *Facts) compose(d *Document, name string) {
 		File: d.File, Line: d.line(where...), Name: name, Hosts: []string{name}, Labels: pairs(s["labels"]),
 		Images: []string{}, Command: append(words(s["entrypoint"]), words(s["command"])...), Targets: []Target{},
 	}
-	if host := text(s["container_name"]); host != "" {
-		w.Hosts = append(w.Hosts, host)
+	for _, other := range []string{"container_name", "hostname"} {
+		if host := text(s[other]); host != "" {
+			w.Hosts = append(w.Hosts, host)
+		}
+	}
+	for _, network := range object(s["networks"]) {
+		w.Hosts = append(w.Hosts, words(at(network, "aliases"))...)
 	}
 	if image := text(s["image"]); image != "" {
 		w.Images = append(w.Images, image)
 	}
+	f.labelledRoutes(d, name, w.Labels)
 	w.environment(d, s["environment"], append(where, "environment"))
 	w.envFiles(f.dir, d, s["env_file"])
-	for i, arg := range list(s["command"]) {
-		w.target(d.File, d.line("services", name, "command", itoa(i)), "", text(arg))
-	}
-	if line := text(s["command"]); line != "" {
-		for _, word := range strings.Fields(line) {
-			w.target(d.File, d.line("services", name, "command"), "", word)
+	for _, part := range []string{"entrypoint", "command"} {
+		for i, arg := range list(s[part]) {
+			w.argument(d.File, d.line("services", name, part, itoa(i)), text(arg))
 		}
+		w.argument(d.File, d.line("services", name, part), text(s[part]))
 	}
 	w.Role = roleOf(&w)
 	f.Workloads = append(f.Workloads, w)
@@ -154,21 +158,24 @@ func (w *Workload) envFiles(dir string, d *Document, files any) {
 	}
 }
 
-// fromConfigMaps adds what the ConfigMaps that workloads name set, once all
-// documents are known.
-func (f *Facts) fromConfigMaps() {
+func (w *Workload) takes(kind string, name any) { w.from = append(w.from, kind+" "+text(name)) }
+
+// fromOthers adds what the ConfigMaps and Secrets that workloads name set, once
+// all documents are known.
+func (f *Facts) fromOthers() {
 	for i := range f.Documents {
 		d := &f.Documents[i]
-		if d.Kind != "ConfigMap" {
+		part, ok := map[string]string{"ConfigMap": "data", "Secret": "stringData"}[d.Kind]
+		if !ok {
 			continue
 		}
 		for j := range f.Workloads {
 			w := &f.Workloads[j]
-			if !slices.Contains(w.configMaps, d.Name) {
+			if !slices.Contains(w.from, d.Kind+" "+d.Name) {
 				continue
 			}
-			for _, name := range sortedKeys(object(d.Content["data"])) {
-				w.target(d.File, d.line("data", name), name, text(at(d.Content, "data", name)))
+			for _, name := range sortedKeys(object(d.Content[part])) {
+				w.target(d.File, d.line(part, name), name, text(at(d.Content, part, name)))
 			}
 		}
 	}
@@ -205,6 +212,10 @@ func (f *Facts) kubernetes(d *Document, pod []string) {
 			w.container(d, container, append(slices.Clone(where), itoa(i)))
 		}
 	}
+	for _, volume := range list(at(d.Content, append(slices.Clone(pod), "spec", "volumes")...)) {
+		w.takes("ConfigMap", at(volume, "configMap", "name"))
+		w.takes("Secret", at(volume, "secret", "secretName"))
+	}
 	w.Role = roleOf(&w)
 	f.Workloads = append(f.Workloads, w)
 }
@@ -217,15 +228,17 @@ func (w *Workload) container(d *Document, container any, where []string) {
 		w.target(d.File, d.line(append(slices.Clone(where), "env", itoa(i), "value")...), text(v["name"]), text(v["value"]))
 	}
 	for _, variable := range list(c["env"]) {
-		w.configMaps = append(w.configMaps, text(at(variable, "valueFrom", "configMapKeyRef", "name")))
+		w.takes("ConfigMap", at(variable, "valueFrom", "configMapKeyRef", "name"))
+		w.takes("Secret", at(variable, "valueFrom", "secretKeyRef", "name"))
 	}
 	for _, from := range list(c["envFrom"]) {
-		w.configMaps = append(w.configMaps, text(at(from, "configMapRef", "name")))
+		w.takes("ConfigMap", at(from, "configMapRef", "name"))
+		w.takes("Secret", at(from, "secretRef", "name"))
 	}
 	for _, part := range []string{"command", "args"} {
 		for i, arg := range list(c[part]) {
 			w.Command = append(w.Command, text(arg))
-			w.target(d.File, d.line(append(slices.Clone(where), part, itoa(i))...), "", text(arg))
+			w.argument(d.File, d.line(append(slices.Clone(where), part, itoa(i))...), text(arg))
 		}
 	}
 }
@@ -233,17 +246,30 @@ func (w *Workload) container(d *Document, container any, where []string) {
 // address is a host with a scheme or a port, alone or among others.
 var address = regexp.MustCompile(`^(?:([a-z][a-z0-9+.-]*)://)?(?:[^@/\s]*@)?([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)(?::(\d+))?(?:[/?#].*)?$`)
 
-// target notes the addresses of a value: URLs, host:port, and lists of them.
+// hostVariable is a name whose value may be a host alone.
+var hostVariable = regexp.MustCompile(`(?i)(host|hosts|hostname|addr|address|url|uri|endpoint|server|target|upstream|service|peer)$`)
+
+// target notes the addresses of a value: URLs, host:port, lists of them, and a
+// host alone where the variable's name says so.
 func (w *Workload) target(file string, line int, name, value string) {
-	if _, after, ok := strings.Cut(value, "="); ok && strings.HasPrefix(value, "-") {
-		value = after // --flag=value
-	}
-	for _, one := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ';' || r == ' ' }) {
+	for _, one := range strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(",; \t\n\"'`()", r) }) {
 		m := address.FindStringSubmatch(one)
-		if m == nil || m[1] == "" && m[4] == "" && !strings.Contains(m[2], ".svc") {
+		if m == nil || m[1] == "" && m[4] == "" && !strings.Contains(m[2], ".svc") && !hostVariable.MatchString(name) {
 			continue
 		}
 		w.Targets = append(w.Targets, Target{File: file, Line: line, Name: name, Scheme: m[1], Host: shortHost(m[2])})
+	}
+}
+
+// argument notes the addresses of an argument, or of a line of them; a flag's
+// name is like a variable's.
+func (w *Workload) argument(file string, line int, words string) {
+	for word := range strings.FieldsSeq(words) {
+		if flag, value, ok := strings.Cut(word, "="); ok && strings.HasPrefix(word, "-") {
+			w.target(file, line, strings.TrimLeft(flag, "-"), value)
+		} else {
+			w.target(file, line, "", word)
+		}
 	}
 }
 

@@ -20,11 +20,11 @@ func (c connector) opens(name string) bool { return c.names == nil || slices.Con
 // A package of another module that is not among them is found by what it
 // refers to: see others.
 var connectors = map[string]connector{
-	"net":                              {kind: "network", names: []string{"Dial", "DialTimeout", "DialTCP", "DialUDP", "DialUnix", "DialIP", "Dialer"}},
+	"net":                              {kind: "network", names: []string{"Dial", "DialTimeout", "DialTCP", "DialUDP", "DialUnix", "DialIP", "Dialer", "ListenPacket", "ListenUDP", "ListenUnixgram", "ListenIP"}},
 	"crypto/tls":                       {kind: "network", names: []string{"Dial", "DialWithDialer", "Dialer", "Client"}},
 	"net/textproto":                    {kind: "network", names: []string{"Dial"}},
-	"syscall":                          {kind: "network", names: []string{"Connect"}},
-	"golang.org/x/sys/unix":            {kind: "network", names: []string{"Connect"}},
+	"syscall":                          {kind: "network", names: []string{"Connect", "Sendto", "Syscall", "Syscall6", "RawSyscall", "RawSyscall6"}},
+	"golang.org/x/sys/unix":            {kind: "network", names: []string{"Connect", "Sendto", "Syscall", "Syscall6", "RawSyscall", "RawSyscall6"}},
 	"golang.org/x/crypto/ssh":          {kind: "network", names: []string{"Dial", "NewClient", "NewClientConn"}},
 	"log/syslog":                       {kind: "network", names: []string{"Dial"}},
 	"net/http":                         {kind: "http", names: []string{"Get", "Head", "Post", "PostForm", "Client", "DefaultClient", "Transport", "DefaultTransport"}, handed: []string{"RoundTripper"}},
@@ -55,7 +55,7 @@ var connectors = map[string]connector{
 // reaches outside. Packages without names are impure as a whole. Connectors
 // are impure, too.
 var impure = map[string][]string{
-	"time":         {"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker", "Local", "LoadLocation"},
+	"time":         {"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker", "Local", "Time.Local", "LoadLocation"},
 	"math/rand":    nil,
 	"math/rand/v2": nil,
 	"crypto/rand":  nil,

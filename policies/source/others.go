@@ -30,6 +30,9 @@ func (o *others) reach(full string) []string {
 	}
 	o.known[full] = nil // imports make no cycle, but a missing package may seem to
 	p := o.list.all[full]
+	if _, listed := connectors[full]; listed {
+		return nil // whoever imports it connects if it names what does: names sees that
+	}
 	if p == nil || p.Standard || p.Module == nil || p.Module.Main || p.Module.Path == platformModule {
 		return nil
 	}
