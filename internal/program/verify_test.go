@@ -134,6 +134,8 @@ func TestVerify_lets_pass_what_is_waived_until_the_waiver_expires(t *testing.T) 
 	verified(t, 0, "waived until 9999-12-31 by sales: "+theCall, folder(t, with(calling(), "nexus-waivers.yaml", waiver("9999-12-31"))))
 	verified(t, 1, "(its waiver, of sales, expired on 2020-01-31)", folder(t, with(calling(), "nexus-waivers.yaml", waiver("2020-01-31"))))
 	verified(t, 0, "19 rules judged", folder(t, with(calling(), "elsewhere.yaml", waiver("9999-12-31"))), "--waivers", filepath.Join(folder(t, with(calling(), "w", waiver("9999-12-31"))), "w"))
+	clean := map[string]string{"go.mod": "module example.com/shop\n\ngo 1.26\n", "shop.go": "package shop\n", "nexus-waivers.yaml": waiver("9999-12-31")}
+	verified(t, 0, "a waiver of direct-calls, of sales, covers nothing: take it out", folder(t, clean))
 	verified(t, 2, `expires is "soon"`, folder(t, with(calling(), "nexus-waivers.yaml", waiver("soon"))))
 	verified(t, 2, "reading the waivers", folder(t, calling()), "--waivers", "no-such-file")
 }
@@ -164,6 +166,14 @@ func TestVerify_asks_rules_of_the_users_own(t *testing.T) {
 			files = map[string]string{"README": "none"}
 		}
 		verified(t, 2, want, dir, "--policies", folder(t, files))
+	}
+}
+
+func TestVerify_shows_a_warning_and_passes(t *testing.T) {
+	dir := folder(t, map[string]string{"go.mod": "module example.com/shop\n\ngo 1.26\n", "shop.go": "package shop\n", "deploy/broken.yaml": "a: b\n  c: d\n"})
+	out := verified(t, 0, "deploy/broken.yaml:2: warning: readable-deploy-files: is not judged: ", dir)
+	if !strings.Contains(out, "19 rules judged, 0 violations") {
+		t.Errorf("a warning counts: %s", out)
 	}
 }
 

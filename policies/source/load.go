@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 )
 
 // loader type-checks one package after the other against export data.
@@ -54,7 +55,7 @@ func (l *loader) check(p *listed) (*checkedPackage, error) {
 	config := types.Config{Importer: mapped{p.ImportMap, l.export}, FakeImportC: true}
 	var err error
 	if c.types, err = config.Check(p.ImportPath, l.files, c.files, c.info); err != nil && len(c.files) > 0 {
-		return nil, fmt.Errorf("the source cannot be judged before it compiles (go build ./...): %w", err)
+		return nil, fmt.Errorf("the source cannot be judged before it compiles (go build ./..., with a Go no newer than the one this program was built with, %s): %w", runtime.Version(), err)
 	}
 	return c, nil
 }
