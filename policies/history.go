@@ -21,7 +21,7 @@ type History struct {
 // read today's.
 type Incompatibility struct {
 	Subject string `json:"subject"`
-	Release string `json:"release"`
+	With    string `json:"with"` // "release 0.1.0" or "version 3 in the registry"
 	Reason  string `json:"reason"`
 }
 
@@ -74,13 +74,22 @@ func (h *History) compare(releases fs.FS, release string, current map[string]str
 			h.Removed = append(h.Removed, Removed{Subject: subject, Release: release})
 			continue
 		}
-		reasons, err := Breaks(today, string(released))
-		if err != nil {
-			return fmt.Errorf("comparing %s with release %s: %w", subject, release, err)
+		if err := h.Compare(subject, "release "+release, today, string(released)); err != nil {
+			return err
 		}
-		for _, reason := range reasons {
-			h.Incompatibilities = append(h.Incompatibilities, Incompatibility{Subject: subject, Release: release, Reason: reason})
-		}
+	}
+	return nil
+}
+
+// Compare adds what breaks between today's version of a schema and an older
+// one; with says where the older stands.
+func (h *History) Compare(subject, with, today, older string) error {
+	reasons, err := Breaks(today, older)
+	if err != nil {
+		return fmt.Errorf("comparing %s with %s: %w", subject, with, err)
+	}
+	for _, reason := range reasons {
+		h.Incompatibilities = append(h.Incompatibilities, Incompatibility{Subject: subject, With: with, Reason: reason})
 	}
 	return nil
 }

@@ -2,8 +2,7 @@ package policies
 
 import (
 	"io/fs"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -64,10 +63,10 @@ func TestJudge_the_shop_is_clean_and_says_what_was_not_judged(t *testing.T) {
 	if !v.OK() {
 		t.Errorf("violations: %v", v.Violations)
 	}
-	if got := strings.Join(v.NotJudged, " "); got != "direct_calls schema_evolution" {
+	if got := strings.Join(v.NotJudged, " "); got != "blind-spots declared-topics deploy-calls direct-calls event-access gateway-routes network-policies personal-fields pure-folds readable-deploy-files registry-compatibility schema-evolution" {
 		t.Errorf("not judged: %s", got)
 	}
-	if got := strings.Join(v.Judged, " "); got != "append_only registered_schemas temporal_limits" {
+	if got := strings.Join(v.Judged, " "); got != "append-only dead-letters kept-partitions owners rebuildable-projections registered-schemas temporal-limits" {
 		t.Errorf("judged: %s", got)
 	}
 }
@@ -77,8 +76,8 @@ func TestJudge_finds_each_seeded_violation(t *testing.T) {
 		seed func(*Facts)
 		rule string
 	}{
-		"a compacted event store": {func(f *Facts) { setting(f.Topology, topology.EventTopic, "cleanup.policy", "compact") }, "append_only"},
-		"a limited event store":   {func(f *Facts) { setting(f.Topology, topology.EventTopic, "retention.ms", "1000") }, "append_only"},
+		"a compacted event store": {func(f *Facts) { setting(f.Topology, topology.EventTopic, "cleanup.policy", "compact") }, "append-only"},
+		"a limited event store":   {func(f *Facts) { setting(f.Topology, topology.EventTopic, "retention.ms", "1000") }, "append-only"},
 		"a schema gone":           {func(f *Facts) { f.Topology.Schemas = f.Topology.Schemas[1:] }, ""},
 		"an event schema gone": {func(f *Facts) {
 			f.Topology.Schemas = append([]topology.SchemaDescription{}, f.Topology.Schemas...)
@@ -87,12 +86,12 @@ func TestJudge_finds_each_seeded_violation(t *testing.T) {
 					f.Topology.Schemas[i].Subject = "shop.order.Other"
 				}
 			}
-		}, "registered_schemas"},
-		"no limit": {func(f *Facts) { f.Topology.Limits.TemporalQueriesPerMinute = 0 }, "temporal_limits"},
+		}, "registered-schemas"},
+		"no limit": {func(f *Facts) { f.Topology.Limits.TemporalQueriesPerMinute = 0 }, "temporal-limits"},
 		"another broker setting": {func(f *Facts) {
 			f.Live = &Live{Topics: map[string]LiveTopic{"shop.order.events": {Partitions: 8, Config: map[string]string{"cleanup.policy": "delete", "retention.ms": "604800000", "retention.bytes": "-1"}}}}
-		}, "append_only"},
-		"an unregistered subject": {func(f *Facts) { f.Live = &Live{Registry: &LiveRegistry{Subjects: []string{"nexus.Metadata"}}} }, "registered_schemas"},
+		}, "append-only"},
+		"an unregistered subject": {func(f *Facts) { f.Live = &Live{Registry: &LiveRegistry{Subjects: []string{"nexus.Metadata"}}} }, "registered-schemas"},
 	} {
 		f := shopFacts()
 		c.seed(&f)
@@ -100,7 +99,7 @@ func TestJudge_finds_each_seeded_violation(t *testing.T) {
 		if c.rule == "" {
 			continue // metadata stands in no topic's list: nothing hangs on it here
 		}
-		if v.OK() || v.Violations[0].Rule != c.rule || v.Violations[0].Place == "" || v.Violations[0].Detail == "" {
+		if v.OK() || !slices.ContainsFunc(v.Violations, func(v Violation) bool { return v.Rule == c.rule }) || v.Violations[0].Place == "" || v.Violations[0].Detail == "" {
 			t.Errorf("%s: %+v, want a violation of %s", name, v.Violations, c.rule)
 		}
 	}
@@ -138,46 +137,5 @@ func TestReadHistory_judges_today_against_every_release(t *testing.T) {
 	}
 	if got := strings.Join(places, ", "); got != "schema a.Broken, schema a.Broken, schema a.Gone" {
 		t.Errorf("violations at %s: %v", got, v.Violations)
-	}
-}
-
-func TestReadSource_finds_calls_through_every_kind_of_import(t *testing.T) {
-	for name, c := range map[string]struct {
-		source string
-		calls  int // that are not allowed
-	}{
-		"plain":             {"import \"net/http\"\nfunc f() { http.Get(\"x\") }", 1},
-		"alias":             {"import web \"net/http\"\nfunc f() { web.Get(\"x\") }", 1},
-		"dot":               {"import . \"net\"\nfunc f() { Dial(\"tcp\", \"x\") }", 1},
-		"function value":    {"import \"net\"\nvar dial = net.Dial", 1},
-		"client type":       {"import \"net/http\"\nvar c = &http.Client{}", 1},
-		"driver":            {"import \"github.com/redis/go-redis/v9\"\nvar c = redis.NewClient(nil)", 1},
-		"status code":       {"import \"net/http\"\nvar ok = http.StatusOK", 0},
-		"parsing addresses": {"import \"net\"\nvar ip = net.ParseIP(\"::1\")", 0},
-		"allowed":           {"import \"net/http\"\n//nexus:allow direct-calls the loader is a client of our own API\nvar c = &http.Client{}", 0},
-		"without a reason":  {"import \"net/http\"\n//nexus:allow direct-calls \nvar c = &http.Client{}", 1},
-	} {
-		dir := t.TempDir()
-		write(t, filepath.Join(dir, "go.mod"), "module example.com/mine\n")
-		write(t, filepath.Join(dir, "shop", "order.go"), "package shop\n"+c.source)
-		write(t, filepath.Join(dir, "shop", "order_test.go"), "package shop\nimport \"net/http\"\nvar _ = http.Get")
-		source, err := ReadSource(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v := judge(t, Facts{Source: source})
-		if len(v.Violations) != c.calls {
-			t.Errorf("%s: %v, want %d", name, v.Violations, c.calls)
-		}
-	}
-}
-
-func write(t *testing.T, file, text string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
 	}
 }

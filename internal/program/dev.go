@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -80,7 +81,7 @@ func dev(c *cobra.Command, t *topology.Topology, cfg system.Config, sample *Samp
 func welcome(out io.Writer, d *system.System) {
 	e := d.Endpoints()
 	fmt.Fprintf(out, "ready\n  API       %s\n  OpenAPI   %s/api/openapi.json\n  broker    %s (Kafka protocol, read-only for guests)\n  registry  %s\n", e.API, e.API, e.Bus, e.Registry)
-	for _, rule := range d.NotJudged() {
-		fmt.Fprintf(out, "  policy %s is judged in CI, by nexus verify\n", rule)
+	if rules := d.NotJudged(); len(rules) > 0 {
+		fmt.Fprintf(out, "  policies  judged in CI, by nexus verify, not here: %s\n", strings.Join(rules, ", "))
 	}
 }

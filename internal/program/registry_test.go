@@ -37,6 +37,7 @@ func TestSchemas_on_a_real_registry(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(1, subject+" breaks with version 1 in the registry", "schemas", "check")
+	expect(1, "schema "+subject+": schema-evolution: breaks with version 1 in the registry", "verify", "../..")
 	expect(0, "breaks   "+subject, "schemas", "diff")
 	expect(1, "registering schema "+subject+": schema is incompatible", "schemas", "register")
 	if versions, err := registry.Versions(t.Context(), subject); err != nil || len(versions) != 1 {
@@ -44,6 +45,7 @@ func TestSchemas_on_a_real_registry(t *testing.T) {
 	}
 
 	registrytest.SetLevel(t, server.URL, subject, "NONE")
+	expect(1, "registry: subject "+subject+": registry-compatibility: has the level NONE", "verify", "../..")
 	expect(0, "schemas are registered at "+server.URL, "schemas", "register")
 	expect(0, "schemas are registered at "+server.URL, "schemas", "register")
 	if out, code := nexus(t, "schemas", "diff", "--registry", server.URL); code != 0 || out != "" {

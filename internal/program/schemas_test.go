@@ -65,23 +65,3 @@ func TestSchemas_freeze_never_touches_a_release(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 }
-
-func TestVerify_judges_this_repository_and_finds_a_call_that_goes_past_the_platform(t *testing.T) {
-	if out, code := nexus(t, "verify", "../.."); code != 0 || !strings.Contains(out, "5 rules judged, 0 violations") {
-		t.Errorf("exit code %d\n%s", code, out)
-	}
-	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"go.mod": "module example.com/shop\n", "order.go": "package shop\n\nimport \"net/http\"\n\nvar _, _ = http.Get(\"http://stock/reserve\")\n",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if out, code := nexus(t, "verify", dir); code != 1 || !strings.Contains(out, "order.go:5: direct-calls: example.com/shop opens a connection of its own with net/http.Get") {
-		t.Errorf("exit code %d\n%s", code, out)
-	}
-	if out, code := nexus(t, "verify", filepath.Join(dir, "nothing")); code != 2 || !strings.Contains(out, "no Go module") {
-		t.Errorf("exit code %d\n%s", code, out)
-	}
-}

@@ -1,66 +1,184 @@
 package program
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/internal/system"
 	"github.com/nexusblueprint/nexus/policies"
 	"github.com/nexusblueprint/nexus/topology"
 )
 
+// verification is one run of nexus verify.
+type verification struct {
+	topology                        *topology.Topology
+	dir                             string
+	policies, waivers, sarif, junit string
+	registry                        string
+	json, facts, rules              bool
+	now                             func() time.Time
+}
+
 func verifyCommand(t *topology.Topology) *cobra.Command {
-	var asJSON bool
+	v := verification{topology: t, dir: ".", now: time.Now}
 	c := &cobra.Command{
-		Use: "verify [DIR]", Short: "Judge topology, schemas and Go source by the policies", Args: cobra.MaximumNArgs(1),
+		Use: "verify [DIR]", Short: "Judge topology, schemas, Go source and deploy files by the policies", Args: cobra.MaximumNArgs(1),
 		Long: "verify asks every policy about the topology this program is built with, its schemas against each release\n" +
-			"in DIR/schemas/avro/history, and the Go source of the module in DIR (default: the current folder).\n" +
-			"It exits with 1 if a rule is violated.",
-		Example: "  nexus verify\n  nexus verify ./myshop --json",
+			"in DIR/schemas/avro/history, the Go source of the module in DIR (default: the current folder) and the\n" +
+			"deploy files below it. It exits with 1 if a rule is violated; warnings are shown and violate nothing.\n\n" +
+			"A violation that a waiver in DIR/" + policies.WaiversFile + " covers passes until the waiver expires.",
+		Example: "  nexus verify\n  nexus verify ./myshop --policies ./myshop/policies\n  nexus verify --sarif verify.sarif --junit verify.xml\n  nexus verify --registry http://registry:8081\n" +
+			"  nexus verify --facts | jq '.source.packages[].calls'",
 		RunE: func(c *cobra.Command, args []string) error {
-			dir := "."
 			if len(args) == 1 {
-				dir = args[0]
+				v.dir = args[0]
 			}
-			if faults := t.Faults(); len(faults) > 0 {
-				return Violated{&system.FaultsError{Gate: "topology", Faults: faults}}
-			}
-			facts, err := sourceFacts(t, dir)
-			if err != nil {
-				return err
-			}
-			verdict, err := policies.Judge(c.Context(), facts)
-			if err != nil {
-				return err
-			}
-			return report(c, verdict, asJSON)
+			return v.run(c)
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print the verdict as JSON")
+	c.Flags().StringVar(&v.policies, "policies", "", "`folder` with rules of your own, in Rego")
+	c.Flags().StringVar(&v.waivers, "waivers", "", "`file` of waivers (default DIR/"+policies.WaiversFile+", if it is there)")
+	c.Flags().StringVar(&v.registry, "registry", "", "`URL` of a registry whose versions and levels are judged, too")
+	c.Flags().StringVar(&v.sarif, "sarif", "", "`file` to write the verdict to, as SARIF 2.1.0")
+	c.Flags().StringVar(&v.junit, "junit", "", "`file` to write the verdict to, as JUnit XML")
+	c.Flags().BoolVar(&v.json, "json", false, "print the verdict as JSON")
+	c.Flags().BoolVar(&v.facts, "facts", false, "print the facts that rules are asked about, as JSON, and judge nothing")
+	c.Flags().BoolVar(&v.rules, "rules", false, "list the rules, with those of --policies, and judge nothing")
+	c.MarkFlagsMutuallyExclusive("json", "facts", "rules")
 	return c
 }
 
-// sourceFacts are what can be judged without a running system.
-func sourceFacts(t *topology.Topology, dir string) (policies.Facts, error) {
-	d := t.Describe()
-	facts := policies.Facts{Topology: &d}
-	var err error
-	if facts.Source, err = policies.ReadSource(dir); err != nil {
-		return facts, err
+func (v *verification) run(c *cobra.Command) error {
+	p, err := v.load(c)
+	if err != nil {
+		return err
 	}
-	releases := filepath.Join(dir, "schemas", "avro", "history")
-	if _, err := os.Stat(releases); errors.Is(err, fs.ErrNotExist) {
-		facts.History = &policies.History{} // nothing was released yet
-		return facts, nil
+	if v.rules {
+		return listRules(c.OutOrStdout(), p.Rules())
 	}
-	facts.History, err = policies.ReadHistory(d, os.DirFS(releases))
-	return facts, err
+	waivers, err := v.readWaivers(p.Rules())
+	if err != nil {
+		return err
+	}
+	if faults := v.topology.Faults(); len(faults) > 0 {
+		return Violated{&system.FaultsError{Gate: "topology", Faults: faults}}
+	}
+	facts, err := policies.Gather(c.Context(), v.topology.Describe(), v.dir)
+	if err != nil {
+		return err
+	}
+	if v.registry != "" {
+		if err := v.askRegistry(c.Context(), &facts); err != nil {
+			return err
+		}
+	}
+	if v.facts {
+		return printJSON(c.OutOrStdout(), facts)
+	}
+	verdict, err := p.Judge(c.Context(), facts)
+	if err != nil {
+		return err
+	}
+	verdict = verdict.Waive(waivers, v.now())
+	if err := v.write(verdict, p.Rules()); err != nil {
+		return err
+	}
+	return report(c, verdict, v.json)
+}
+
+func (v *verification) load(c *cobra.Command) (*policies.Policies, error) {
+	if v.policies == "" {
+		return policies.Load(c.Context(), nil)
+	}
+	if _, err := os.ReadDir(v.policies); err != nil {
+		return nil, fmt.Errorf("reading the policies of --policies: %w", err)
+	}
+	p, err := policies.Load(c.Context(), os.DirFS(v.policies))
+	if err != nil {
+		return nil, fmt.Errorf("--policies %s: %w", v.policies, err)
+	}
+	return p, nil
+}
+
+func (v *verification) readWaivers(rules []policies.Rule) ([]policies.Waiver, error) {
+	file := v.waivers
+	if file == "" {
+		file = filepath.Join(v.dir, policies.WaiversFile)
+	}
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) && v.waivers == "" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the waivers: %w", err)
+	}
+	waivers, err := policies.ParseWaivers(text, rules)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return waivers, nil
+}
+
+// askRegistry adds every version that the registry holds of today's schemas,
+// and the levels it has for them. Schemas it lacks are no fault: CI judges
+// before it registers.
+func (v *verification) askRegistry(ctx context.Context, facts *policies.Facts) error {
+	registry, err := confluent.New(confluent.Config{URLs: []string{v.registry}})
+	if err != nil {
+		return err
+	}
+	levels := map[string]string{}
+	for _, s := range facts.Topology.Schemas {
+		level, err := registry.Level(ctx, s.Subject)
+		if err != nil {
+			return err
+		}
+		levels[s.Subject] = string(level)
+	}
+	facts.Live = &policies.Live{Registry: &policies.LiveRegistry{Levels: levels}}
+	return eachRegistered(ctx, v.registry, *facts.Topology, func(s topology.SchemaDescription, where, older string) error {
+		return facts.History.Compare(s.Subject, where, s.Schema, older)
+	})
+}
+
+// write writes the verdict to the files that were asked for.
+func (v *verification) write(verdict policies.Verdict, rules []policies.Rule) error {
+	for file, write := range map[string]func(io.Writer) error{
+		v.sarif: func(w io.Writer) error { return verdict.WriteSARIF(w, rules, filepath.ToSlash(v.dir), Version()) },
+		v.junit: func(w io.Writer) error { return verdict.WriteJUnit(w, rules) },
+	} {
+		if file == "" {
+			continue
+		}
+		f, err := os.Create(file)
+		if err != nil {
+			return fmt.Errorf("writing the verdict: %w", err)
+		}
+		if err := errors.Join(write(f), f.Close()); err != nil {
+			return fmt.Errorf("writing the verdict to %s: %w", file, err)
+		}
+	}
+	return nil
+}
+
+func listRules(w io.Writer, rules []policies.Rule) error {
+	for _, r := range rules {
+		if _, err := fmt.Fprintf(w, "%s (%s, needs %s): %s\n  %s\n", r.ID, r.Severity, strings.Join(r.Needs, ", "), r.Title, r.Remedy); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func report(c *cobra.Command, v policies.Verdict, asJSON bool) error {
@@ -75,13 +193,19 @@ func report(c *cobra.Command, v policies.Verdict, asJSON bool) error {
 		for _, violation := range v.Violations {
 			fmt.Fprintln(out, violation)
 		}
-		fmt.Fprintf(out, "%d rules judged, %d violations\n", len(v.Judged), len(v.Violations))
+		for _, w := range v.Waived {
+			fmt.Fprintf(out, "waived until %s by %s: %s\n", w.Waiver.Expires, w.Waiver.Owner, w.Violation)
+		}
+		for _, w := range v.Idle {
+			fmt.Fprintf(out, "a waiver of %s, of %s, covers nothing: take it out\n", w.Rule, w.Owner)
+		}
+		fmt.Fprintf(out, "%d rules judged, %d violations\n", len(v.Judged), v.Errors())
 		for _, rule := range v.NotJudged {
 			fmt.Fprintf(out, "not judged here: %s\n", rule)
 		}
 	}
 	if !v.OK() {
-		return Violated{fmt.Errorf("%d violations of the policies", len(v.Violations))}
+		return Violated{fmt.Errorf("%d violations of the policies", v.Errors())}
 	}
 	return nil
 }

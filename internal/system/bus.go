@@ -196,5 +196,9 @@ func (s *System) judgeLive(ctx context.Context) error {
 		}
 	}
 	description := s.topology.Describe()
-	return s.judge(ctx, policies.Facts{Topology: &description, Live: live})
+	schemas, err := policies.ReadSchemas(description, "")
+	if err != nil {
+		return err
+	}
+	return s.judge(ctx, policies.Facts{Version: policies.FactsVersion, Topology: &description, Schemas: schemas, Live: live})
 }

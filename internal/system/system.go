@@ -146,7 +146,11 @@ func (s *System) judgeDeclaration(ctx context.Context) error {
 		return &FaultsError{Gate: "topology", Faults: faults}
 	}
 	description := s.topology.Describe()
-	return s.judge(ctx, policies.Facts{Topology: &description})
+	schemas, err := policies.ReadSchemas(description, "")
+	if err != nil {
+		return err
+	}
+	return s.judge(ctx, policies.Facts{Version: policies.FactsVersion, Topology: &description, Schemas: schemas})
 }
 
 func (s *System) judge(ctx context.Context, facts policies.Facts) error {

@@ -1,16 +1,21 @@
 # METADATA
 # title: the event store is append-only
 # description: >-
-#   Events are kept for ever and never compacted, in the topology and on the
-#   broker, and no port offers to change or remove them.
+#   Events are kept for ever and never compacted, in the topology, in the
+#   deploy files and on the broker, and no port offers to change or remove them.
+# custom:
+#   severity: error
+#   needs: [topology]
+#   remedy: >-
+#     Set cleanup.policy=delete, retention.ms=-1 and retention.bytes=-1 on
+#     every event topic, and offer only append and read in the port.
 package nexus.rules.append_only
 
-needs := {"topology"}
+import data.nexus.strimzi
 
 required := {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
 violations contains {
-	"severity": "error",
 	"place": sprintf("topology: topic %s", [topic.name]),
 	"detail": sprintf("%s must be %s, not %q: an event store keeps every event", [setting, value, have]),
 } if {
@@ -22,7 +27,6 @@ violations contains {
 }
 
 violations contains {
-	"severity": "error",
 	"place": sprintf("broker: topic %s", [topic.name]),
 	"detail": sprintf("%s is %q on the broker, must be %s: correct it, and find out what was lost meanwhile", [setting, have, value]),
 } if {
@@ -35,10 +39,23 @@ violations contains {
 }
 
 violations contains {
-	"severity": "error",
-	"place": sprintf("%s:%d", [method.file, method.line]),
+	"file": method.file,
+	"line": method.line,
 	"detail": sprintf("the port EventStore offers %s: events are appended and read, never changed or removed", [method.name]),
 } if {
-	some method in input.source.event_store_methods
-	regex.match(`^(?i)(update|delete|remove|truncate|replace|purge|set)`, method.name)
+	some method in input.source.eventStoreMethods
+	regex.match(`^(?i)(update|delete|remove|truncate|replace|purge|set|edit|rewrite|overwrite|compact|drop|clear)`, method.name)
+}
+
+violations contains {
+	"file": doc.file,
+	"line": strimzi.line(doc, sprintf("/spec/config/%s", [setting])),
+	"detail": sprintf("the KafkaTopic of %s has %s=%v, must be %s: an event store keeps every event", [name, setting, have, value]),
+} if {
+	some doc in input.deploy.documents
+	name := strimzi.topic(doc)
+	strimzi.event_topic(name)
+	some setting, value in required
+	have := object.get(doc.content.spec, ["config", setting], "nothing")
+	sprintf("%v", [have]) != value
 }

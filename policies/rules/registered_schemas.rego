@@ -1,16 +1,19 @@
 # METADATA
-# title: every event, command and document has a registered schema with an owner
+# title: every event, command and document has a registered schema with an owner and a doc
 # description: >-
-#   What no schema describes, nobody can read in ten years; a schema nobody owns,
-#   nobody may change.
+#   What no schema describes, nobody can read in ten years; a schema nobody
+#   owns, nobody may change.
+# custom:
+#   severity: error
+#   needs: [topology]
+#   remedy: >-
+#     Write the record's .avsc with owner and doc, run go generate, and
+#     register it with nexus schemas register.
 package nexus.rules.registered_schemas
-
-needs := {"topology"}
 
 subjects contains s.subject if some s in input.topology.schemas
 
 violations contains {
-	"severity": "error",
 	"place": sprintf("topology: topic %s", [topic.name]),
 	"detail": sprintf("carries %s, which has no schema: write its .avsc and run go generate", [name]),
 } if {
@@ -20,21 +23,19 @@ violations contains {
 }
 
 violations contains {
-	"severity": "error",
 	"place": sprintf("schema %s", [s.subject]),
 	"detail": sprintf("has no %s: name it in the .avsc", [attribute]),
 } if {
 	some s in input.topology.schemas
 	some attribute in ["owner", "doc"]
-	object.get(s, attribute, "") == ""
+	trim_space(object.get(s, attribute, "")) == ""
 }
 
 violations contains {
-	"severity": "error",
 	"place": sprintf("registry: subject %s", [s.subject]),
 	"detail": "is not registered: run nexus schemas register",
 } if {
-	input.live.registry
+	input.live.registry.subjects
 	some s in input.topology.schemas
 	not s.subject in input.live.registry.subjects
 }

@@ -38,21 +38,21 @@ test_append_only_finds_a_changed_broker if {
 }
 
 test_append_only_finds_a_deleting_port if {
-	source := {"event_store_methods": [{"name": "DeleteEvents", "file": "ports/eventstore.go", "line": 7}, {"name": "Append", "file": "ports/eventstore.go", "line": 6}]}
+	source := {"eventStoreMethods": [{"name": "DeleteEvents", "file": "ports/eventstore.go", "line": 7}, {"name": "Append", "file": "ports/eventstore.go", "line": 6}]}
 	count(append_only.violations) == 1 with input as {"topology": topology, "source": source}
 }
 
 call := {"file": "shop/order.go", "line": 3, "call": "net/http.Get", "allowed": false}
 
 test_direct_calls_finds_a_call if {
-	count(direct_calls.violations) == 1 with input as {"source": {"packages": [{"path": "example.com/shop", "platform": false, "calls": [call]}]}}
+	count(direct_calls.violations) == 1 with input as {"source": {"packages": [{"path": "example.com/shop", "platform": false, "calls": [call], "imports": []}]}}
 }
 
 test_direct_calls_passes_none_allowed_and_platform if {
 	count(direct_calls.violations) == 0 with input as {"source": {"packages": [
-		{"path": "example.com/shop", "platform": false, "calls": []},
-		{"path": "example.com/client", "platform": false, "calls": [object.union(call, {"allowed": true})]},
-		{"path": "example.com/adapters/kafka", "platform": true, "calls": [call]},
+		{"path": "example.com/shop", "platform": false, "calls": [], "imports": []},
+		{"path": "example.com/client", "platform": false, "calls": [object.union(call, {"allowed": true})], "imports": []},
+		{"path": "example.com/adapters/kafka", "platform": true, "calls": [call], "imports": []},
 	]}}
 }
 
@@ -77,7 +77,7 @@ test_schema_evolution_passes_compatible if count(schema_evolution.violations) ==
 
 test_schema_evolution_finds_a_break_and_a_removal if {
 	history := {
-		"incompatibilities": [{"subject": "s", "release": "0.1.0", "reason": "field x is gone"}],
+		"incompatibilities": [{"subject": "s", "with": "release 0.1.0", "reason": "field x is gone"}],
 		"removed": [{"subject": "t", "release": "0.1.0"}],
 	}
 	count(schema_evolution.violations) == 2 with input as {"history": history}

@@ -2,21 +2,24 @@
 # title: no breaking schema change
 # description: >-
 #   The log is read for ever, and two releases run side by side: a schema must
-#   read and be read by every version that was released.
+#   read and be read by every version that was released or registered, and an event is never
+#   renamed or removed.
+# custom:
+#   severity: error
+#   needs: [history]
+#   remedy: >-
+#     Give new fields a default, never rename, retype or remove a field or a
+#     schema; write a new event instead.
 package nexus.rules.schema_evolution
 
-needs := {"history"}
-
 violations contains {
-	"severity": "error",
 	"place": sprintf("schema %s", [change.subject]),
-	"detail": sprintf("breaks with release %s: %s; give new fields a default, and never rename, retype or remove one", [change.release, change.reason]),
+	"detail": sprintf("breaks with %s: %s; give new fields a default, and never rename, retype or remove one", [change.with, change.reason]),
 } if {
 	some change in input.history.incompatibilities
 }
 
 violations contains {
-	"severity": "error",
 	"place": sprintf("schema %s", [subject]),
 	"detail": sprintf("was released in %s and is gone: events under it may be in the log, so it stays", [release]),
 } if {

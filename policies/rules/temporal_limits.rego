@@ -3,12 +3,15 @@
 # description: >-
 #   A query into the past replays events: it needs a limit, of at most ten a
 #   minute and principal.
+# custom:
+#   severity: error
+#   needs: [topology]
+#   remedy: >-
+#     Set Limits.TemporalQueriesPerMinute in the topology to a number from 1
+#     to 10.
 package nexus.rules.temporal_limits
 
-needs := {"topology"}
-
 violations contains {
-	"severity": "error",
 	"place": "topology: limits",
 	"detail": sprintf("temporalQueriesPerMinute is %v: set it from 1 to 10", [limit]),
 } if {

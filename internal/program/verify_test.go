@@ -1,0 +1,197 @@
+package program
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// folder writes files, by their paths, and returns where they are.
+func folder(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// calling is a module with one violation, at order.go:5.
+func calling() map[string]string {
+	return map[string]string{
+		"go.mod":   "module example.com/shop\n\ngo 1.26\n",
+		"order.go": "package shop\n\nimport \"net/http\"\n\nvar _, _ = http.Get(\"http://stock/reserve\")\n",
+	}
+}
+
+func with(files map[string]string, name, text string) map[string]string {
+	files[name] = text
+	return files
+}
+
+const theCall = "order.go:5: direct-calls: example.com/shop opens a connection of its own with net/http.Get"
+
+// verified runs nexus verify and compares exit code and what is said.
+func verified(t *testing.T, code int, want string, args ...string) string {
+	t.Helper()
+	out, got := nexus(t, append([]string{"verify"}, args...)...)
+	if got != code || !strings.Contains(out, want) {
+		t.Errorf("nexus verify %q: exit code %d, want %d and %q:\n%s", args, got, code, want, out)
+	}
+	return out
+}
+
+func TestVerify_judges_this_repository_and_finds_a_call_that_goes_past_the_platform(t *testing.T) {
+	verified(t, 0, "19 rules judged, 0 violations", "../..")
+	dir := folder(t, calling())
+	verified(t, 1, theCall, dir)
+	verified(t, 2, "no Go module", filepath.Join(dir, "nothing"))
+}
+
+func TestVerify_judges_against_a_registry(t *testing.T) {
+	verified(t, 0, "19 rules judged, 0 violations", "../..", "--registry", world.Registry)
+	verified(t, 2, "http://127.0.0.1:1", folder(t, map[string]string{"go.mod": "module example.com/shop\n\ngo 1.26\n", "shop.go": "package shop\n"}), "--registry", "http://127.0.0.1:1")
+}
+
+func TestVerify_writes_reports_besides_the_text(t *testing.T) {
+	dir := folder(t, calling())
+	sarif, junit := filepath.Join(dir, "verify.sarif"), filepath.Join(dir, "verify.xml")
+	verified(t, 1, theCall, dir, "--sarif", sarif, "--junit", junit)
+
+	var report struct {
+		Version string
+		Runs    []struct {
+			Tool struct {
+				Driver struct{ Rules []struct{ ID string } }
+			}
+			Results []struct {
+				RuleID, Level string
+				Message       struct{ Text string }
+				Locations     []struct {
+					PhysicalLocation struct {
+						ArtifactLocation struct{ URI string }
+						Region           struct{ StartLine int }
+					}
+				}
+			}
+		}
+	}
+	text, err := os.ReadFile(sarif)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &report); err != nil {
+		t.Fatal(err)
+	}
+	if report.Version != "2.1.0" || len(report.Runs) != 1 || len(report.Runs[0].Results) != 1 || len(report.Runs[0].Tool.Driver.Rules) != 19 {
+		t.Fatalf("%s", text)
+	}
+	result := report.Runs[0].Results[0]
+	at := result.Locations[0].PhysicalLocation
+	if result.RuleID != "direct-calls" || result.Level != "error" || !strings.HasSuffix(at.ArtifactLocation.URI, "/order.go") || at.Region.StartLine != 5 {
+		t.Errorf("%+v", result)
+	}
+
+	var suites struct {
+		Failures int `xml:"failures,attr"`
+		Suite    struct {
+			Cases []struct {
+				Name    string  `xml:"name,attr"`
+				Failure *string `xml:"failure"`
+			} `xml:"testcase"`
+		} `xml:"testsuite"`
+	}
+	if text, err = os.ReadFile(junit); err != nil {
+		t.Fatal(err)
+	}
+	if err := xml.Unmarshal(text, &suites); err != nil {
+		t.Fatal(err)
+	}
+	if suites.Failures != 1 || len(suites.Suite.Cases) != 19 {
+		t.Errorf("%s", text)
+	}
+	for _, c := range suites.Suite.Cases {
+		if failed := c.Failure != nil; failed != strings.HasPrefix(c.Name, "direct-calls: ") || failed && !strings.Contains(*c.Failure, "order.go:5: ") {
+			t.Errorf("%+v", c)
+		}
+	}
+	verified(t, 2, "writing the verdict", dir, "--sarif", filepath.Join(dir, "no", "folder"))
+}
+
+func TestVerify_lets_pass_what_is_waived_until_the_waiver_expires(t *testing.T) {
+	waiver := func(expires string) string {
+		return "waivers:\n- rule: direct-calls\n  place: order.go\n  reason: moves to the saga\n  owner: sales\n  expires: " + expires + "\n"
+	}
+	verified(t, 0, "waived until 9999-12-31 by sales: "+theCall, folder(t, with(calling(), "nexus-waivers.yaml", waiver("9999-12-31"))))
+	verified(t, 1, "(its waiver, of sales, expired on 2020-01-31)", folder(t, with(calling(), "nexus-waivers.yaml", waiver("2020-01-31"))))
+	verified(t, 0, "19 rules judged", folder(t, with(calling(), "elsewhere.yaml", waiver("9999-12-31"))), "--waivers", filepath.Join(folder(t, with(calling(), "w", waiver("9999-12-31"))), "w"))
+	clean := map[string]string{"go.mod": "module example.com/shop\n\ngo 1.26\n", "shop.go": "package shop\n", "nexus-waivers.yaml": waiver("9999-12-31")}
+	verified(t, 0, "a waiver of direct-calls, of sales, covers nothing: take it out", folder(t, clean))
+	verified(t, 2, `expires is "soon"`, folder(t, with(calling(), "nexus-waivers.yaml", waiver("soon"))))
+	verified(t, 2, "reading the waivers", folder(t, calling()), "--waivers", "no-such-file")
+}
+
+func TestVerify_asks_rules_of_the_users_own(t *testing.T) {
+	const metadata = "# METADATA\n# title: packages have short names\n# custom:\n#   severity: error\n#   needs: [source]\n#   remedy: Choose a shorter name.\n"
+	rule := metadata + "package nexus.rules.short_names\n\nviolations contains {\"place\": p.path, \"detail\": \"its name is too long\"} if {\n\tsome p in input.source.packages\n\tcount(p.path) > 10\n}\n"
+	dir := folder(t, map[string]string{"go.mod": "module example.com/shop\n\ngo 1.26\n", "shop.go": "package shop\n"})
+	verified(t, 0, "19 rules judged", dir)
+	verified(t, 1, "example.com/shop: short-names: its name is too long", dir, "--policies", folder(t, map[string]string{"mine/short.rego": rule}))
+	verified(t, 0, "short-names (error, needs source): packages have short names", dir, "--rules", "--policies", folder(t, map[string]string{"short.rego": rule}))
+
+	for want, text := range map[string]string{
+		"no METADATA with a title":             strings.Replace(rule, "# title", "# description", 1),
+		"custom.severity is fatal":             strings.Replace(rule, "error", "fatal", 1),
+		`custom.needs has "sources"`:           strings.Replace(rule, "[source]", "[sources]", 1),
+		"no custom.remedy":                     strings.Replace(rule, "#   remedy: Choose a shorter name.\n", "", 1),
+		"there is a rule owners already":       strings.Replace(rule, "short_names", "owners", 1),
+		"a violation has a detail":             strings.Replace(rule, `"detail"`, `"text"`, 1),
+		"has no set named violations":          strings.Replace(rule, "violations contains", "findings contains", 1),
+		"http.send":                            strings.Replace(rule, "count(p.path) > 10", `http.send({"method": "get", "url": "http://x"}).status_code == 200`, 1),
+		"rego_parse_error":                     strings.Replace(rule, "} if {", "} if", 1),
+		"a rule's package is nexus.rules.<id>": strings.Replace(rule, "short_names", "short.names", 1),
+		"there is no rule in the folder":       "",
+	} {
+		files := map[string]string{"short.rego": text}
+		if text == "" {
+			files = map[string]string{"README": "none"}
+		}
+		verified(t, 2, want, dir, "--policies", folder(t, files))
+	}
+}
+
+func TestVerify_shows_a_warning_and_passes(t *testing.T) {
+	dir := folder(t, map[string]string{"go.mod": "module example.com/shop\n\ngo 1.26\n", "shop.go": "package shop\n", "deploy/broken.yaml": "a: b\n  c: d\n"})
+	out := verified(t, 0, "deploy/broken.yaml:2: warning: readable-deploy-files: is not judged: ", dir)
+	if !strings.Contains(out, "19 rules judged, 0 violations") {
+		t.Errorf("a warning counts: %s", out)
+	}
+}
+
+func TestVerify_prints_the_facts(t *testing.T) {
+	dir := folder(t, with(calling(), "compose.yaml", "services:\n  order: {image: order}\n"))
+	out := verified(t, 0, "", dir, "--facts")
+	var facts struct {
+		Version  string
+		Topology struct{ Context string }
+		Source   struct {
+			Packages []struct{ Calls []struct{ Call string } }
+		}
+		Deploy struct{ Workloads []struct{ Name string } }
+	}
+	if err := json.Unmarshal([]byte(out), &facts); err != nil {
+		t.Fatal(err)
+	}
+	if facts.Version != "1.0" || facts.Topology.Context != "shop" || facts.Source.Packages[0].Calls[0].Call != "net/http.Get" || facts.Deploy.Workloads[0].Name != "order" {
+		t.Errorf("%s", out)
+	}
+}

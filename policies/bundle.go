@@ -1,0 +1,179 @@
+package policies
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
+)
+
+//go:embed rules/*.rego
+var bundle embed.FS
+
+// Severities of rules.
+const (
+	Error   = "error"   // a violation fails: CI, and the start
+	Warning = "warning" // a violation is shown
+)
+
+// Rule is one rule, as its package says in its METADATA.
+type Rule struct {
+	ID          string   `json:"id"` // the last part of its package, such as "append-only"
+	Title       string   `json:"title"`
+	Description string   `json:"description"`
+	Severity    string   `json:"severity"`
+	Remedy      string   `json:"remedy"` // a sentence that says what to do
+	Needs       []string `json:"needs"`  // parts of the facts without which it is not judged
+}
+
+// Policies are rules ready to be asked. They are safe for concurrent use.
+type Policies struct {
+	rules map[string]Rule
+	query rego.PreparedEvalQuery
+}
+
+// capabilities are what rules may use: not what would make a verdict depend on
+// anything but the facts.
+func capabilities() *ast.Capabilities {
+	outside := []string{"http.send", "net.lookup_ip_addr", "opa.runtime", "rand.intn", "time.now_ns", "uuid.rfc4122"}
+	c := ast.CapabilitiesForThisVersion()
+	c.Builtins = slices.DeleteFunc(c.Builtins, func(b *ast.Builtin) bool { return slices.Contains(outside, b.Name) })
+	return c
+}
+
+// Load compiles the rules that the program ships with and the user's own, each
+// .rego file below own; own may be nil.
+func Load(ctx context.Context, own fs.FS) (*Policies, error) {
+	p := &Policies{rules: map[string]Rule{}}
+	builtin, err := modules(bundle)
+	if err != nil {
+		return nil, err
+	}
+	all := builtin
+	if err := p.add(builtin); err != nil {
+		return nil, err
+	}
+	if own != nil {
+		more, err := modules(own)
+		if err != nil {
+			return nil, err
+		}
+		if len(more) == 0 {
+			return nil, fmt.Errorf("there is no rule in the folder of policies: put .rego files there")
+		}
+		if err := p.add(more); err != nil {
+			return nil, err
+		}
+		all = append(all, more...)
+	}
+	byName := map[string]*ast.Module{}
+	for i, m := range all {
+		byName[fmt.Sprintf("%d:%s", i, m.Package.Location.File)] = m
+	}
+	compiler := ast.NewCompiler().WithCapabilities(capabilities())
+	if compiler.Compile(byName); compiler.Failed() {
+		return nil, fmt.Errorf("compiling the policies: %w", compiler.Errors)
+	}
+	if p.query, err = rego.New(rego.Query("rules = data.nexus.rules"), rego.Compiler(compiler)).PrepareForEval(ctx); err != nil {
+		return nil, fmt.Errorf("compiling the policies: %w", err)
+	}
+	return p, nil
+}
+
+// Rules lists the rules by id.
+func (p *Policies) Rules() []Rule {
+	return slices.SortedFunc(maps.Values(p.rules), func(a, b Rule) int { return strings.Compare(a.ID, b.ID) })
+}
+
+// modules parses the .rego files, tests left out.
+func modules(files fs.FS) ([]*ast.Module, error) {
+	var parsed []*ast.Module
+	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(name, ".rego") || strings.HasSuffix(name, "_test.rego") {
+			return err
+		}
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			return err
+		}
+		m, err := ast.ParseModuleWithOpts(name, string(text), ast.ParserOptions{ProcessAnnotation: true})
+		if err != nil {
+			return fmt.Errorf("policy %s: %w", name, err)
+		}
+		parsed = append(parsed, m)
+		return nil
+	})
+	return parsed, err
+}
+
+// rulePackage is where rules live; other packages are libraries of theirs.
+const rulePackage = "data.nexus.rules."
+
+func (p *Policies) add(all []*ast.Module) error {
+	for _, m := range all {
+		name, ok := strings.CutPrefix(m.Package.Path.String(), rulePackage)
+		if !ok {
+			continue
+		}
+		file := m.Package.Location.File
+		if strings.ContainsAny(name, ".[") {
+			return fmt.Errorf("policy %s: package %s: a rule's package is nexus.rules.<id>", file, name)
+		}
+		rule, err := describe(m)
+		if err != nil {
+			return fmt.Errorf("policy %s: %w", file, err)
+		}
+		rule.ID = strings.ReplaceAll(name, "_", "-")
+		if _, twice := p.rules[rule.ID]; twice {
+			return fmt.Errorf("policy %s: there is a rule %s already: choose another package", file, rule.ID)
+		}
+		p.rules[rule.ID] = rule
+	}
+	return nil
+}
+
+// describe reads the METADATA of a rule's package.
+func describe(m *ast.Module) (Rule, error) {
+	var rule Rule
+	for _, a := range m.Annotations {
+		if a.Scope == "package" {
+			rule = Rule{
+				Title: a.Title, Description: strings.TrimSpace(a.Description),
+				Severity: fmt.Sprint(a.Custom["severity"]), Remedy: fmt.Sprint(a.Custom["remedy"]), Needs: []string{},
+			}
+			for _, need := range list(a.Custom["needs"]) {
+				rule.Needs = append(rule.Needs, fmt.Sprint(need))
+			}
+		}
+	}
+	known := Facts{}.gathered()
+	switch {
+	case rule.Title == "":
+		return rule, fmt.Errorf("the package has no METADATA with a title")
+	case rule.Severity != Error && rule.Severity != Warning:
+		return rule, fmt.Errorf("custom.severity is %s in METADATA: write error or warning", rule.Severity)
+	case rule.Remedy == "" || rule.Remedy == "<nil>":
+		return rule, fmt.Errorf("METADATA has no custom.remedy: write a sentence that says what to do")
+	case len(rule.Needs) == 0:
+		return rule, fmt.Errorf("METADATA has no custom.needs: list the facts it judges, of %s", names(known))
+	}
+	for _, need := range rule.Needs {
+		if _, ok := known[need]; !ok {
+			return rule, fmt.Errorf("custom.needs has %q: there is %s", need, names(known))
+		}
+	}
+	return rule, nil
+}
+
+func names(m map[string]bool) string { return strings.Join(slices.Sorted(maps.Keys(m)), ", ") }
+
+func list(v any) []any {
+	l, _ := v.([]any)
+	return l
+}

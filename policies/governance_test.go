@@ -1,0 +1,88 @@
+package policies
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/reference/governance.md")
+
+// The reference lists each rule with a fixture that violates it and one that
+// does not.
+func TestGovernance_the_reference_is_what_rules_and_fixtures_say(t *testing.T) {
+	const file = "../docs/reference/governance.md"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, ok := strings.Cut(string(text), " -->\n")
+	if !ok {
+		t.Fatalf("%s has no line that says where the rules begin", file)
+	}
+	p, err := Load(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fixtures := readFixtures(t)
+	var b strings.Builder
+	b.WriteString(head + " -->\n")
+	for _, rule := range p.Rules() {
+		i := slices.IndexFunc(fixtures, func(f fixture) bool { return f.rule == rule.ID && strings.HasPrefix(f.name, "1-") })
+		if i < 0 {
+			t.Fatalf("rule %s has no fixture whose name begins with 1-", rule.ID)
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n**%s.** %s\n\n%s (Severity: %s; needs: %s.)\n",
+			rule.ID, upperFirst(rule.Title), rule.Description, comments.ReplaceAllString(rule.Remedy, "`$0`"), rule.Severity, strings.Join(rule.Needs, ", "))
+		fmt.Fprintf(&b, "\nViolates it: %s\n", fixtures[i].comment)
+		example(&b, fixtures[i].cases["bad"])
+		b.WriteString("\nDoes not:\n")
+		example(&b, fixtures[i].cases["good"])
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if b.String() != string(text) {
+		t.Errorf("%s is not what the rules and fixtures say; if the change is meant, rewrite it with go test ./policies -update", file)
+	}
+}
+
+// comments of source are code where a remedy names them.
+var comments = regexp.MustCompile(`//nexus:allow [a-z-]+ <reason>`)
+
+func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+var languages = map[string]string{".go": "go", ".yaml": "yaml", ".yml": "yaml", ".avsc": "json"}
+
+// example prints a case's files without their marks.
+func example(b *strings.Builder, files map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if name == "WANT" {
+			continue
+		}
+		language, title := languages[path.Ext(name)], ""
+		switch {
+		case name == "PATCH":
+			language, title = "json", "With these facts:"
+		case len(files) > 1:
+			title = "`" + name + "`:"
+		}
+		if title != "" {
+			fmt.Fprintf(b, "\n%s\n", title)
+		}
+		fmt.Fprintf(b, "\n```%s\n", language)
+		for line := range strings.Lines(files[name]) {
+			b.WriteString(wantMark.ReplaceAllString(strings.TrimSuffix(line, "\n"), "") + "\n")
+		}
+		b.WriteString("```\n")
+	}
+}

@@ -1,0 +1,48 @@
+# METADATA
+# title: what cannot be handled is set aside
+# description: >-
+#   A record that no consumer can handle goes to the dead letters with its
+#   reason: without them it is lost, or holds up all that come after it.
+# custom:
+#   severity: error
+#   needs: [topology]
+#   remedy: >-
+#     Keep the context's topic of dead letters for at least 7 days, and give
+#     every Knative Broker, Trigger, Subscription and source a deadLetterSink.
+package nexus.rules.dead_letters
+
+days(ms) := to_number(ms) / 86400000
+
+kept(topic) if topic.config["retention.ms"] == "-1"
+
+kept(topic) if days(topic.config["retention.ms"]) >= 7
+
+violations contains {
+	"place": "topology: dead letters",
+	"detail": "there is no topic of dead letters: what no consumer can handle would be lost",
+} if {
+	count([t | some t in input.topology.topics; t.kind == "dead letters"]) == 0
+}
+
+violations contains {
+	"place": sprintf("topology: topic %s", [topic.name]),
+	"detail": "keeps dead letters for less than 7 days: nobody may have looked by then",
+} if {
+	some topic in input.topology.topics
+	topic.kind == "dead letters"
+	not kept(topic)
+}
+
+consumers := {"Trigger", "Subscription", "KafkaSource", "Broker", "Channel", "KafkaChannel"}
+
+violations contains {
+	"file": doc.file,
+	"line": doc.line,
+	"detail": sprintf("the %s %s has no deadLetterSink: what it cannot deliver would be lost; name one in spec.delivery", [doc.kind, doc.name]),
+} if {
+	some doc in input.deploy.documents
+	doc.kind in consumers
+	regex.match(`^(eventing|messaging|sources)\.knative\.dev/`, doc.content.apiVersion)
+	sink := object.get(doc.content, ["spec", "delivery", "deadLetterSink"], {})
+	count(sink) == 0
+}

@@ -1,0 +1,52 @@
+# METADATA
+# title: only the topology makes topics
+# description: >-
+#   A broker that makes a topic for whoever names it gives it the wrong number
+#   of partitions and lets its records expire, and nothing that the topology
+#   does not name should run.
+# custom:
+#   severity: error
+#   needs: [deploy]
+#   remedy: >-
+#     Set auto.create.topics.enable=false on the broker; the program creates
+#     what the topology names.
+package nexus.rules.declared_topics
+
+environment contains {"file": doc.file, "line": object.get(doc.lines, sprintf("/services/%s/environment", [service]), doc.line), "text": text} if {
+	some doc in input.deploy.documents
+	doc.format == "compose"
+	some service, s in doc.content.services
+	some i, value in s.environment
+	text := pair(i, value)
+}
+
+pair(i, value) := value if is_number(i)
+
+pair(i, value) := sprintf("%s=%v", [i, value]) if is_string(i)
+
+environment contains {"file": doc.file, "line": doc.line, "text": sprintf("%s=%v", [variable.name, variable.value])} if {
+	some doc in input.deploy.documents
+	doc.format == "kubernetes"
+	walk(doc.content, [_, variable])
+	is_string(variable.name)
+	variable.value
+}
+
+violations contains {
+	"file": e.file,
+	"line": e.line,
+	"detail": "the broker creates topics for whoever names one: set auto.create.topics.enable=false",
+} if {
+	some e in environment
+	regex.match(`(?i)AUTO_CREATE_TOPICS(_ENABLE)?=true`, e.text)
+}
+
+violations contains {
+	"file": doc.file,
+	"line": object.get(doc.lines, "/spec/kafka/config/auto.create.topics.enable", doc.line),
+	"detail": sprintf("the Kafka %s creates topics for whoever names one: set auto.create.topics.enable=false", [doc.name]),
+} if {
+	some doc in input.deploy.documents
+	doc.kind == "Kafka"
+	lower(sprintf("%v", [doc.content.spec.kafka.config["auto.create.topics.enable"]])) == "true"
+}

@@ -1,0 +1,107 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// listed is a package as the go command lists it.
+type listed struct {
+	ImportPath     string
+	Name           string
+	Dir            string
+	Export         string
+	Standard       bool
+	DepOnly        bool
+	GoFiles        []string
+	CgoFiles       []string
+	IgnoredGoFiles []string
+	SFiles         []string
+	Imports        []string
+	ImportMap      map[string]string
+	Module         *struct {
+		Path string
+		Main bool
+	}
+	Error      *struct{ Err string }
+	DepsErrors []struct{ Err string }
+}
+
+type listing struct {
+	module, root string
+	own          []*listed // of the module, what is imported before what imports it
+	all          map[string]*listed
+}
+
+// list asks the go command for the module's packages and all they import, with
+// their export data, which it builds where its cache lacks it.
+func list(ctx context.Context, dir string) (*listing, error) {
+	root, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
+		return nil, fmt.Errorf("%s is no Go module (name its folder: nexus verify DIR): %w", dir, err)
+	}
+	cmd := exec.CommandContext(ctx, "go", "list", "-e", "-deps", "-export",
+		"-json=ImportPath,Name,Dir,Export,Standard,DepOnly,GoFiles,CgoFiles,IgnoredGoFiles,SFiles,Imports,ImportMap,Module,Error,DepsErrors", "./...")
+	cmd.Dir = root
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, fmt.Errorf("the source in %s is type-checked with the go command, which is not in PATH: install Go: %w", dir, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing the packages in %s: %w: %s", dir, err, strings.TrimSpace(errs.String()))
+	}
+	l := &listing{root: root, all: map[string]*listed{}}
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		p := &listed{}
+		err := dec.Decode(p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("listing the packages in %s: %w", dir, err)
+		}
+		if err := l.add(p); err != nil {
+			return nil, fmt.Errorf("the source in %s cannot be judged before it compiles (go build ./...): %w", dir, err)
+		}
+	}
+	if l.module == "" {
+		return nil, fmt.Errorf("%s holds no Go package: %s", dir, strings.TrimSpace(errs.String()))
+	}
+	return l, nil
+}
+
+// add takes a package in. One of the module in a folder that ./... leaves out,
+// such as testdata, is the module's own if something imports it.
+func (l *listing) add(p *listed) error {
+	l.all[p.ImportPath] = p
+	if p.Module == nil || !p.Module.Main {
+		return nil
+	}
+	l.module = p.Module.Path
+	if len(p.GoFiles)+len(p.CgoFiles) == 0 && len(p.IgnoredGoFiles) == 0 {
+		return nil // only tests
+	}
+	if len(p.GoFiles)+len(p.CgoFiles) > 0 {
+		switch {
+		case p.Error != nil:
+			return errors.New(strings.TrimSpace(p.Error.Err))
+		case len(p.DepsErrors) > 0:
+			return errors.New(strings.TrimSpace(p.DepsErrors[0].Err))
+		}
+	}
+	l.own = append(l.own, p)
+	return nil
+}
