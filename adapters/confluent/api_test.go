@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/registrytest"
 )
 
@@ -176,7 +177,7 @@ func TestRegistry_followsReferencesOnBoth(t *testing.T) {
 			p.answer(t, s, names)
 		}
 		for id, name := range names {
-			text, refersTo, err := connect(t, Config{URLs: []string{p.url}}).Text(t.Context(), uint32(id))
+			text, refersTo, err := connect(t, config.Registry{URL: p.url}).Text(t.Context(), uint32(id))
 			switch {
 			case err != nil:
 				t.Errorf("%s: %v", p.name, err)

@@ -19,6 +19,7 @@ import (
 	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
 	"github.com/nexusblueprint/nexus/emitters"
 	"github.com/nexusblueprint/nexus/internal/clock"
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/linktest"
 	"github.com/nexusblueprint/nexus/internal/localstore"
@@ -128,7 +129,7 @@ func newFramer(t *testing.T) *serde.Serde {
 			t.Error(err)
 		}
 	})
-	client, err := confluent.New(confluent.Config{URLs: []string{r.URL()}})
+	client, err := confluent.New(config.Registry{URL: r.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}

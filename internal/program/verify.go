@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/internal/system"
 	"github.com/nexusblueprint/nexus/policies"
 	"github.com/nexusblueprint/nexus/topology"
@@ -25,7 +24,7 @@ type verification struct {
 	topology                        *topology.Topology
 	dir                             string
 	policies, waivers, sarif, junit string
-	registry                        string
+	registry                        registryAt
 	json, facts, rules              bool
 	now                             func() time.Time
 }
@@ -49,7 +48,7 @@ func verifyCommand(t *topology.Topology) *cobra.Command {
 	}
 	c.Flags().StringVar(&v.policies, "policies", "", "`folder` with rules of your own, in Rego")
 	c.Flags().StringVar(&v.waivers, "waivers", "", "`file` of waivers (default DIR/"+policies.WaiversFile+", if it is there)")
-	c.Flags().StringVar(&v.registry, "registry", "", "`URL` of a registry whose versions and levels are judged, too")
+	v.registry.flags(c, "a registry whose versions and levels are judged, too")
 	c.Flags().StringVar(&v.sarif, "sarif", "", "`file` to write the verdict to, as SARIF 2.1.0")
 	c.Flags().StringVar(&v.junit, "junit", "", "`file` to write the verdict to, as JUnit XML")
 	c.Flags().BoolVar(&v.json, "json", false, "print the verdict as JSON")
@@ -78,7 +77,7 @@ func (v *verification) run(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if v.registry != "" {
+	if v.registry.named() {
 		if err := v.askRegistry(c.Context(), &facts); err != nil {
 			return err
 		}
@@ -134,7 +133,7 @@ func (v *verification) readWaivers(rules []policies.Rule) ([]policies.Waiver, er
 // and the levels it has for them. Schemas it lacks are no fault: CI judges
 // before it registers.
 func (v *verification) askRegistry(ctx context.Context, facts *policies.Facts) error {
-	registry, err := confluent.New(confluent.Config{URLs: []string{v.registry}})
+	registry, _, err := v.registry.open()
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/linktest"
 	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/ports"
@@ -26,7 +27,7 @@ import (
 // reach returns a client of the registry at a URL.
 func reach(t *testing.T, url string) *confluent.Registry {
 	t.Helper()
-	r, err := confluent.New(confluent.Config{URLs: []string{url}})
+	r, err := confluent.New(config.Registry{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}

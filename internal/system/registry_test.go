@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/emitters"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/linktest"
@@ -41,7 +42,7 @@ func (n newer) Append(dst []byte, rec avro.Record) ([]byte, error) {
 func TestRun_goes_on_without_its_registry(t *testing.T) {
 	broker := kafkatest.Kfake(t)
 	c := settings(t, broker, true)
-	direct, err := OpenRegistry(c.Registry)
+	direct, err := confluent.New(c.Registry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +81,7 @@ func TestRun_goes_on_without_its_registry(t *testing.T) {
 		}
 		sent++
 		done := make(chan error, 1)
-		commands.Send(t.Context(), stock, "mug", &retail.AdjustStock{Sku: "mug", Quantity: 1, Reference: fmt.Sprint("r", sent)},
+		commands.Send(t.Context(), stock.Name(), "mug", &retail.AdjustStock{Sku: "mug", Quantity: 1, Reference: fmt.Sprint("r", sent)},
 			&platform.CommandMetadata{CommandID: fmt.Sprintf("0199%08d-0000-7000-8000-000000000000", sent), CorrelationID: "c", Actor: "me"}, func(err error) { done <- err })
 		if err := errors.Join(<-done, commands.Close()); err != nil {
 			t.Fatal(err)
@@ -114,7 +115,7 @@ func TestRun_goes_on_without_its_registry(t *testing.T) {
 	kafkatest.Eventually(t, time.Minute, "the system says that it cannot ask for the new schema", func() bool {
 		return strings.Contains(log.String(), serde.ErrRegistry.Error())
 	})
-	if client, err := OpenRegistry(c.Registry); err != nil {
+	if client, err := confluent.New(c.Registry); err != nil {
 		t.Error(err)
 	} else if _, err := client.Register(t.Context(), ports.Schema{Subject: "shop.stock.New", Text: `"int"`}); !errors.Is(err, ports.ErrRegistryUnavailable) {
 		t.Errorf("a new schema: %v; want: %v", err, ports.ErrRegistryUnavailable)
