@@ -16,6 +16,7 @@ import (
 	"github.com/nexusblueprint/nexus/domain"
 	"github.com/nexusblueprint/nexus/internal/kafkalog"
 	"github.com/nexusblueprint/nexus/internal/serde"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/topology"
@@ -53,11 +54,11 @@ type Config struct {
 	recordsMax      int
 }
 
-// Commands logs commands. It is safe for concurrent use; commands of one aggregate that one goroutine sends are logged
-// in the order of the calls of Send.
+// Commands logs commands: it is the half of a [ports.EventBus] that goes out. It is safe for concurrent use.
 type Commands struct {
-	cfg Config
-	cl  *kgo.Client
+	cfg    Config
+	cl     *kgo.Client
+	topics map[string]string // by aggregate type
 
 	life   sync.RWMutex
 	closed bool           // guarded by life
@@ -90,18 +91,16 @@ func NewCommands(cfg Config) (*Commands, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up the emitter's client: %w", err)
 	}
-	return &Commands{cfg: cfg, cl: cl}, nil
+	c := &Commands{cfg: cfg, cl: cl, topics: map[string]string{}}
+	for _, a := range cfg.Topology.Aggregates {
+		c.topics[a.Name()] = cfg.Topology.Commands(a)
+	}
+	return c, nil
 }
 
-// Send logs a command for the aggregate id of type t and calls done exactly once: with nil when the log has it on all
-// replicas in sync, else with an error. done may be called before Send returns, or later from another goroutine; it
-// must not block. Send itself does not block, and ctx counts only until it returns: a command that is on its way
-// cannot be called back.
-//
-// Errors given to done: [ErrOverloaded], [ErrUnavailable], [ErrRefused] (also [ErrTooLarge]), [ErrClosed] and ctx.Err()
-// mean that the log does not have it; [ErrUnknown] means that it may. One of them comes within about ten seconds.
-func (c *Commands) Send(ctx context.Context, t topology.Aggregate, id string, cmd domain.Command, meta *platform.CommandMetadata, done func(error)) {
-	value, header, err := c.frame(cmd, meta)
+// Send implements [ports.EventBus].
+func (c *Commands) Send(ctx context.Context, aggregateType, id string, cmd domain.Command, meta *platform.CommandMetadata, done func(error)) {
+	topic, value, header, err := c.frame(aggregateType, cmd, meta)
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -117,19 +116,24 @@ func (c *Commands) Send(ctx context.Context, t topology.Aggregate, id string, cm
 	// Not with ctx: when the context of one record ends, the client fails every record that waits for the partition,
 	// also those of other callers.
 	c.cl.TryProduce(context.Background(), &kgo.Record{
-		Topic: c.cfg.Topology.Commands(t), Key: []byte(id), Value: value,
+		Topic: topic, Key: []byte(id), Value: value,
 		Headers: []kgo.RecordHeader{{Key: serde.MetaHeader, Value: header}},
 	}, s.settled)
 }
 
-func (c *Commands) frame(cmd domain.Command, meta *platform.CommandMetadata) (value, header []byte, err error) {
+// frame finds where the command goes and what goes there.
+func (c *Commands) frame(aggregateType string, cmd domain.Command, meta *platform.CommandMetadata) (topic string, value, header []byte, err error) {
+	topic, ok := c.topics[aggregateType]
+	if !ok {
+		return "", nil, nil, fmt.Errorf("%w: %w: %q", ports.ErrRefused, ports.ErrUnknownType, aggregateType)
+	}
 	if value, err = c.cfg.Framer.Append(nil, cmd); err == nil {
 		header, err = c.cfg.Framer.Append(nil, meta)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrRefused, err)
+		return "", nil, nil, fmt.Errorf("%w: %w", ports.ErrRefused, err)
 	}
-	return value, header, nil
+	return topic, value, header, nil
 }
 
 // enter counts a command on its way, unless the emitter is closed.
@@ -137,14 +141,14 @@ func (c *Commands) enter() error {
 	c.life.RLock()
 	defer c.life.RUnlock()
 	if c.closed {
-		return ErrClosed
+		return ports.ErrBusClosed
 	}
 	c.onWay.Add(1)
 	return nil
 }
 
 // Close sends what is on its way, for at most five seconds, and closes the emitter; what could not be sent then ends
-// with [ErrUnknown]. It is idempotent and returns after the last done has.
+// with [ports.ErrInDoubt]. It is idempotent and returns after the last done has.
 func (c *Commands) Close() error {
 	c.life.Lock()
 	was := c.closed
@@ -179,7 +183,7 @@ func (s *sending) settled(_ *kgo.Record, err error) {
 
 // inDoubt ends the wait for an answer: the command has left, and the client rightly keeps it until it knows.
 func (s *sending) inDoubt() {
-	s.finish(fmt.Errorf("%w: the broker did not answer in %v", ErrUnknown, 2*s.c.cfg.deliveryTimeout))
+	s.finish(fmt.Errorf("%w: the broker did not answer in %v", ports.ErrInDoubt, 2*s.c.cfg.deliveryTimeout))
 }
 
 func (s *sending) finish(err error) {
@@ -198,16 +202,16 @@ func judge(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, kgo.ErrMaxBuffered):
-		return ErrOverloaded
+		return ports.ErrOverloaded
 	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
-		return fmt.Errorf("%w: %w: %w", ErrRefused, ErrTooLarge, err)
+		return fmt.Errorf("%w: %w: %w", ports.ErrRefused, ports.ErrTooLarge, err)
 	case errors.Is(err, kerr.PolicyViolation):
-		return fmt.Errorf("%w: %w: %w", ErrUnavailable, ErrFull, err)
+		return fmt.Errorf("%w: %w: %w", ports.ErrBusUnavailable, ports.ErrLogFull, err)
 	case errors.Is(err, kgo.ErrClientClosed), errors.Is(err, kgo.ErrAborting):
-		return fmt.Errorf("%w: %w", ErrUnknown, err)
+		return fmt.Errorf("%w: %w", ports.ErrInDoubt, err)
 	}
 	// The idempotent client gives a record up only while it is certain that the log does not have it.
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return fmt.Errorf("%w: %w", ports.ErrBusUnavailable, err)
 }
 
 // batchBytesMax is the least max.message.bytes of the commands topics: a batch that a topic refuses would take the

@@ -16,6 +16,7 @@ import (
 
 	"github.com/nexusblueprint/nexus/domain"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/schemas/avro/retail"
@@ -55,7 +56,6 @@ type rig struct {
 	*Commands
 	t      *testing.T
 	broker *kafkatest.Broker
-	order  topology.Aggregate
 	topic  string
 }
 
@@ -73,7 +73,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	return &rig{Commands: c, t: t, broker: b, order: topo.Aggregates[0], topic: topo.Commands(topo.Aggregates[0])}
+	return &rig{Commands: c, t: t, broker: b, topic: topo.Commands(topo.Aggregates[0])}
 }
 
 func cancelOrder(id string) *retail.CancelOrder { return &retail.CancelOrder{OrderID: id} }
@@ -82,7 +82,7 @@ func cancelOrder(id string) *retail.CancelOrder { return &retail.CancelOrder{Ord
 func (r *rig) send(id string, cmd domain.Command) <-chan error {
 	r.t.Helper()
 	done := make(chan error, 2)
-	r.Send(r.t.Context(), r.order, id, cmd, &platform.CommandMetadata{CommandID: "c-" + id}, func(err error) { done <- err })
+	r.Send(r.t.Context(), "order", id, cmd, &platform.CommandMetadata{CommandID: "c-" + id}, func(err error) { done <- err })
 	return done
 }
 
@@ -189,7 +189,7 @@ func TestCommands_Send_keepsTheOrderOfAnAggregate(t *testing.T) {
 		wg.Add(1)
 		cmd := cancelOrder("1")
 		cmd.Reason = new(fmt.Sprint(i))
-		r.Send(t.Context(), r.order, "1", cmd, &platform.CommandMetadata{}, func(err error) {
+		r.Send(t.Context(), "order", "1", cmd, &platform.CommandMetadata{}, func(err error) {
 			defer wg.Done()
 			if err != nil {
 				t.Error(err)
@@ -217,7 +217,7 @@ func TestCommands_Send_failsAtOnceWhenOverloaded(t *testing.T) {
 		sent = append(sent, r.send(fmt.Sprint(i), cancelOrder("x")))
 	}
 	began := time.Now()
-	if err := within(t, 5*time.Second, r.send("one too many", cancelOrder("x"))); !errors.Is(err, ErrOverloaded) {
+	if err := within(t, 5*time.Second, r.send("one too many", cancelOrder("x"))); !errors.Is(err, ports.ErrOverloaded) {
 		t.Errorf("got %v", err)
 	}
 	if took := time.Since(began); took > 100*time.Millisecond {
@@ -237,7 +237,7 @@ func TestCommands_Send_failsAtOnceWhenOverloaded(t *testing.T) {
 
 func TestCommands_Send_refusesWhatCanNeverBeLogged(t *testing.T) {
 	r := newRig(t, nil)
-	if err := within(t, time.Second, r.send("1", &retail.PlaceOrder{})); !errors.Is(err, ErrRefused) {
+	if err := within(t, time.Second, r.send("1", &retail.PlaceOrder{})); !errors.Is(err, ports.ErrRefused) {
 		t.Errorf("a schema that is not registered: %v", err)
 	}
 	// What is too large must not take others with it: they may wait in the same batch.
@@ -246,7 +246,7 @@ func TestCommands_Send_refusesWhatCanNeverBeLogged(t *testing.T) {
 	large.Reason = new(strings.Repeat("x", 3<<20))
 	tooLarge := r.send("1", large)
 	after := r.send("1", cancelOrder("1"))
-	if err := within(t, 5*time.Second, tooLarge); !errors.Is(err, ErrRefused) || !errors.Is(err, ErrTooLarge) {
+	if err := within(t, 5*time.Second, tooLarge); !errors.Is(err, ports.ErrRefused) || !errors.Is(err, ports.ErrTooLarge) {
 		t.Errorf("got %v", err)
 	}
 	for _, done := range []<-chan error{before, after} {
@@ -257,7 +257,7 @@ func TestCommands_Send_refusesWhatCanNeverBeLogged(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	done := make(chan error, 1)
-	r.Send(ctx, r.order, "1", cancelOrder("1"), &platform.CommandMetadata{}, func(err error) { done <- err })
+	r.Send(ctx, "order", "1", cancelOrder("1"), &platform.CommandMetadata{}, func(err error) { done <- err })
 	if err := within(t, time.Second, done); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that is over: %v", err)
 	}
@@ -276,7 +276,7 @@ func TestCommands_Send_saysThatItDoesNotKnow(t *testing.T) {
 		return nil, nil, false
 	})
 	done := r.send("2", cancelOrder("2"))
-	if err := within(t, 5*time.Second, done); !errors.Is(err, ErrUnknown) {
+	if err := within(t, 5*time.Second, done); !errors.Is(err, ports.ErrInDoubt) {
 		t.Errorf("got %v", err)
 	}
 	close(release)
@@ -304,7 +304,7 @@ func TestCommands_Close(t *testing.T) {
 			t.Fatal("Close left a command behind")
 		}
 	}
-	if err := within(t, time.Second, r.send("late", cancelOrder("x"))); !errors.Is(err, ErrClosed) {
+	if err := within(t, time.Second, r.send("late", cancelOrder("x"))); !errors.Is(err, ports.ErrBusClosed) {
 		t.Errorf("got %v", err)
 	}
 	if err := r.Close(); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/ports"
 )
 
 // link is the way to the broker; it can be cut.
@@ -58,7 +59,7 @@ func TestCommands_Send_saysThatTheBrokerIsAway(t *testing.T) {
 		sent = append(sent, r.send(fmt.Sprint(i), cancelOrder("x")))
 	}
 	for _, done := range sent {
-		if err := within(t, 20*time.Second, done); !errors.Is(err, ErrUnavailable) {
+		if err := within(t, 20*time.Second, done); !errors.Is(err, ports.ErrBusUnavailable) {
 			t.Fatalf("got %v", err)
 		}
 	}
@@ -108,9 +109,9 @@ func TestCommands_Send_saysNothingWrongOverABrokenLink(t *testing.T) {
 		switch {
 		case err == nil:
 			counts["logged"]++
-		case errors.Is(err, ErrUnavailable):
+		case errors.Is(err, ports.ErrBusUnavailable):
 			counts["not sent"]++
-		case errors.Is(err, ErrUnknown):
+		case errors.Is(err, ports.ErrInDoubt):
 			counts["unknown"]++
 		default:
 			t.Errorf("%s: %v", id, err)
@@ -126,7 +127,7 @@ func TestCommands_Send_saysNothingWrongOverABrokenLink(t *testing.T) {
 		switch n := inLog[id]; {
 		case err == nil && n != 1:
 			t.Errorf("%s was logged, they said, and is there %d times", id, n)
-		case errors.Is(err, ErrUnavailable) && n != 0:
+		case errors.Is(err, ports.ErrBusUnavailable) && n != 0:
 			t.Errorf("%s was not sent, they said, and is there", id)
 		case n > 1:
 			t.Errorf("%s is there %d times", id, n)

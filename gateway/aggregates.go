@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/topology"
 	"github.com/nexusblueprint/nexus/views"
@@ -151,7 +152,7 @@ type eventsRequest struct {
 
 const (
 	eventsDefault = 100
-	eventsMax     = views.EventsMax
+	eventsMax     = ports.EventsMax
 )
 
 var eventsParameters = []parameter[eventsRequest]{
@@ -199,7 +200,7 @@ func (g *Gateway) getEvents(c *gin.Context) {
 }
 
 // eventsPage reads a page and looks whether another one follows.
-func (g *Gateway) eventsPage(ctx context.Context, k *aggregateKind, id string, r eventsRequest) (events []views.Event, more bool, err error) {
+func (g *Gateway) eventsPage(ctx context.Context, k *aggregateKind, id string, r eventsRequest) (events []ports.Event, more bool, err error) {
 	events, err = g.history.Events(ctx, k.Name(), id, r.from, r.limit)
 	switch {
 	case err != nil:
@@ -214,7 +215,7 @@ func (g *Gateway) eventsPage(ctx context.Context, k *aggregateKind, id string, r
 	return events, len(after) > 0, err
 }
 
-func appendEvents(dst []byte, k *aggregateKind, events []views.Event, more bool) ([]byte, error) {
+func appendEvents(dst []byte, k *aggregateKind, events []ports.Event, more bool) ([]byte, error) {
 	dst = append(dst, `{"items":[`...)
 	for i := range events {
 		if i > 0 {
@@ -232,7 +233,7 @@ func appendEvents(dst []byte, k *aggregateKind, events []views.Event, more bool)
 	return append(strconv.AppendInt(dst, events[len(events)-1].Metadata.Version+1, 10), '}'), nil
 }
 
-func appendEvent(dst []byte, k *aggregateKind, e *views.Event) ([]byte, error) {
+func appendEvent(dst []byte, k *aggregateKind, e *ports.Event) ([]byte, error) {
 	s, ok := k.events[e.Type]
 	if !ok {
 		return nil, fmt.Errorf("the topology does not declare %s", e.Type)

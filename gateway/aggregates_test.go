@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/views"
 )
 
@@ -56,7 +57,7 @@ func TestAggregate_waits_for_a_version(t *testing.T) {
 	for _, bad := range []string{"minVersion=0", "minVersion=x", "minVersion=1&minVersion=1", "version=1", "at=2011-01-01T00:00:00Z", "wait=1"} {
 		r.do(http.MethodGet, "/api/aggregates/order/536365?"+bad, "").is(400).says("code", "invalid-parameter")
 	}
-	r.change(func() { r.viewErr = views.ErrCatchingUp })
+	r.change(func() { r.viewErr = ports.ErrCatchingUp })
 	r.do(http.MethodGet, path+"1", "").is(503).says("code", "behind")
 	r.change(func() { r.viewErr = views.ErrUnavailable })
 	r.do(http.MethodGet, path+"1", "").is(503).says("code", "unavailable")
@@ -95,7 +96,7 @@ func TestAggregate_events(t *testing.T) {
 	for _, bad := range []string{"limit=0", "limit=1001", "from=0", "from=x", "wait=1s"} {
 		r.do(http.MethodGet, path+"?"+bad, "").is(400).says("code", "invalid-parameter")
 	}
-	r.change(func() { r.viewErr = views.ErrCatchingUp })
+	r.change(func() { r.viewErr = ports.ErrCatchingUp })
 	r.do(http.MethodGet, path, "").is(503).says("code", "behind")
 }
 

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/nexusblueprint/nexus/emitters"
+	"github.com/nexusblueprint/nexus/ports"
 )
 
 const batchPath = "/api/commands"
@@ -178,7 +178,7 @@ func TestBatch_without_positions(t *testing.T) {
 
 func TestBatch_that_cannot_be_sent(t *testing.T) {
 	r := newRig(t)
-	r.change(func() { r.sendErr = emitters.ErrUnavailable })
+	r.change(func() { r.sendErr = ports.ErrBusUnavailable })
 	for i, a := range r.batch(place("1"), place("2")) {
 		a.is(503).says("code", "unavailable", "line", i+1)
 	}

@@ -18,8 +18,8 @@ import (
 	"github.com/nexusblueprint/nexus/domain"
 	"github.com/nexusblueprint/nexus/internal/bodyhash"
 	"github.com/nexusblueprint/nexus/internal/clock"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
-	"github.com/nexusblueprint/nexus/topology"
 	"github.com/nexusblueprint/nexus/views"
 )
 
@@ -30,13 +30,13 @@ type echo struct {
 	waiting map[string]chan *platform.Outcome
 }
 
-func (e *echo) Send(_ context.Context, a topology.Aggregate, id string, cmd domain.Command, meta *platform.CommandMetadata, done func(error)) {
+func (e *echo) Send(_ context.Context, aggregateType, id string, cmd domain.Command, meta *platform.CommandMetadata, done func(error)) {
 	e.mu.Lock()
 	c := e.waiting[meta.CommandID]
 	e.mu.Unlock()
 	done(nil)
 	c <- &platform.Outcome{
-		CommandID: meta.CommandID, CommandType: cmd.AvroName(), AggregateType: a.Name(), AggregateID: id, Version: 1,
+		CommandID: meta.CommandID, CommandType: cmd.AvroName(), AggregateType: aggregateType, AggregateID: id, Version: 1,
 		Events:   []platform.OutcomeEvent{{Type: "shop.stock.StockReceived", Version: 1}},
 		BodyHash: bodyhash.Sum(cmd.AvroName(), meta.Expectation, meta.ExpectedVersion, cmd.AppendAvro(nil)),
 	}
@@ -48,7 +48,7 @@ type echoed struct {
 	c  chan *platform.Outcome
 }
 
-func (e *echo) Expect(id string) Expectation {
+func (e *echo) Expect(id string) ports.Expectation {
 	c := make(chan *platform.Outcome, 1)
 	e.mu.Lock()
 	e.waiting[id] = c
@@ -64,7 +64,9 @@ func (e *echoed) Cancel() {
 	e.e.mu.Unlock()
 }
 
-func (e *echo) Get(context.Context, string) (*platform.Outcome, bool, error) { return nil, false, nil }
+func (e *echo) Outcome(context.Context, string) (*platform.Outcome, bool, error) {
+	return nil, false, nil
+}
 
 func (e *echo) After(_ context.Context, parts []views.TopicPartition) (views.Position, error) {
 	p := views.Position{}
@@ -79,7 +81,7 @@ func newEchoRig(b *testing.B) string {
 	w := newWorld()
 	e := &echo{world: w, waiting: map[string]chan *platform.Outcome{}}
 	g, err := New(Options{
-		Topology: w.topology, Emitter: e, Outcomes: e, States: states{w}, History: w, Positions: e, Search: &w.found,
+		Topology: w.topology, Bus: e, States: states{w}, History: w, Positions: e, Search: &w.found,
 		Metrics: prometheus.NewRegistry(), Random: rand.NewChaCha8([32]byte{1}), Clock: clock.System{}, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

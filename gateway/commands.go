@@ -156,7 +156,7 @@ func (g *Gateway) getCommand(c *gin.Context) {
 		fail(c, no)
 		return
 	}
-	out, found, err := g.outcomes.Get(c.Request.Context(), id)
+	out, found, err := g.bus.Outcome(c.Request.Context(), id)
 	switch {
 	case err != nil:
 		fail(c, g.unavailable("reading outcomes", err).of(id))

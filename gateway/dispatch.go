@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/nexusblueprint/nexus/domain"
-	"github.com/nexusblueprint/nexus/emitters"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/views"
 )
@@ -36,7 +36,7 @@ type ticket struct {
 	flight   *flight
 	first    bool // of its flight: it sends the command
 	lookup   lookup
-	expected Expectation
+	expected ports.Expectation
 	outcome  *platform.Outcome // nil: not yet
 	replayed bool              // the answer is an earlier one
 	deadline time.Time
@@ -65,7 +65,7 @@ func (g *Gateway) board(o *order, wait time.Duration) (*ticket, *problem) {
 	if !ok {
 		return nil, reused(o)
 	}
-	return &ticket{order: o, flight: fl, first: first, replayed: !first, expected: g.outcomes.Expect(o.id), deadline: g.clock.Now().Add(wait)}, nil
+	return &ticket{order: o, flight: fl, first: first, replayed: !first, expected: g.bus.Expect(o.id), deadline: g.clock.Now().Add(wait)}, nil
 }
 
 // depart logs the command if this ticket is the first of its flight and the view
@@ -88,7 +88,7 @@ func (g *Gateway) depart(ctx context.Context, t *ticket) *problem {
 	default:
 		fl, o := t.flight, t.order
 		// The client may go, the command does not: others may wait for it.
-		g.emitter.Send(context.WithoutCancel(ctx), o.kind.aggregate, o.aggregateID, o.command, o.metadata(), func(err error) {
+		g.bus.Send(context.WithoutCancel(ctx), o.kind.aggregate.Name(), o.aggregateID, o.command, o.metadata(), func(err error) {
 			if err != nil {
 				fl.fail(g.notSent(o, err))
 				return
@@ -110,7 +110,7 @@ func (g *Gateway) known(ctx context.Context, o *order) (l lookup) {
 	if o.fresh {
 		return l
 	}
-	out, found, err := g.outcomes.Get(ctx, o.id)
+	out, found, err := g.bus.Outcome(ctx, o.id)
 	if found {
 		l.outcome = out
 	}
@@ -131,14 +131,14 @@ func reused(o *order) *problem {
 // notSent says why the command was not logged, or that nobody knows whether it was.
 func (g *Gateway) notSent(o *order, err error) *problem {
 	switch {
-	case errors.Is(err, emitters.ErrUnknown):
+	case errors.Is(err, ports.ErrInDoubt):
 		g.log.Warn("a command may or may not be logged", "command_id", o.id, "err", err)
 		return problemf(codeOutcomeUnknown, "the log did not say whether it has the command; send it again with the same %s, it counts once", headerKey).of(o.id)
-	case errors.Is(err, emitters.ErrOverloaded):
+	case errors.Is(err, ports.ErrOverloaded):
 		return overloaded("commands").of(o.id)
-	case errors.Is(err, emitters.ErrTooLarge):
+	case errors.Is(err, ports.ErrTooLarge):
 		return problemf(codeBodyTooLarge, "the command is too large for the log").of(o.id)
-	case errors.Is(err, emitters.ErrRefused):
+	case errors.Is(err, ports.ErrRefused):
 		g.log.Error("a command cannot be logged", "command_id", o.id, "command", o.kind.full, "err", err)
 		return problemf(codeInternal, "the command cannot be logged; the cause was written down").of(o.id)
 	}

@@ -14,20 +14,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/nexusblueprint/nexus/emitters"
 	"github.com/nexusblueprint/nexus/internal/clock"
 	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/topology"
-	"github.com/nexusblueprint/nexus/views"
 )
 
 // Options are what a gateway works with. All are needed.
 type Options struct {
 	Topology  *topology.Topology
-	Emitter   Emitter
-	Outcomes  Outcomes
+	Bus       ports.EventBus
 	States    States
-	History   History
+	History   ports.EventStore
 	Positions Positions
 	Search    ports.SearchReader
 
@@ -60,10 +57,9 @@ type Endpoints struct {
 type Gateway struct {
 	surface
 	topology  *topology.Topology
-	emitter   Emitter
-	outcomes  Outcomes
+	bus       ports.EventBus
 	states    States
-	history   History
+	history   ports.EventStore
 	positions Positions
 	search    ports.SearchReader
 	clock     clock.Clock
@@ -91,7 +87,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{
 		surface:  surface{checks: o.Checks, endpoints: o.Endpoints.json(), log: o.Log},
-		topology: o.Topology, emitter: o.Emitter, outcomes: o.Outcomes, states: o.States, history: o.History,
+		topology: o.Topology, bus: o.Bus, states: o.States, history: o.History,
 		positions: o.Positions, search: o.Search, clock: o.Clock, random: o.Random,
 		flights: newFlights(), singles: newGate(singlesMax), lots: newGate(lotsMax), batches: newGate(batchesMax), queries: newGate(queriesMax),
 	}
@@ -114,7 +110,7 @@ func New(o Options) (*Gateway, error) {
 
 func (o *Options) missing() (names []string) {
 	for name, there := range map[string]bool{
-		"Topology": o.Topology != nil, "Emitter": o.Emitter != nil, "Outcomes": o.Outcomes != nil, "States": o.States != nil,
+		"Topology": o.Topology != nil, "Bus": o.Bus != nil, "States": o.States != nil,
 		"History": o.History != nil, "Positions": o.Positions != nil, "Search": o.Search != nil, "Metrics": o.Metrics != nil,
 		"Clock": o.Clock != nil, "Random": o.Random != nil, "Log": o.Log != nil,
 	} {
@@ -175,10 +171,10 @@ func (g *Gateway) limited(c *gin.Context) {
 // unavailable says that something behind the gateway does not answer, without
 // its name or words: those go to the log.
 func (g *Gateway) unavailable(doing string, err error) *problem {
-	if errors.Is(err, views.ErrCatchingUp) {
+	if errors.Is(err, ports.ErrCatchingUp) {
 		return problemf(codeBehind, "the server has just started and still reads the log; ask again in a moment")
 	}
-	if errors.Is(err, emitters.ErrFull) {
+	if errors.Is(err, ports.ErrLogFull) {
 		// Only the change is worth a line: every client tries again and again.
 		if g.full.CompareAndSwap(false, true) {
 			g.log.Warn("commands are refused until the log has room", "err", err)

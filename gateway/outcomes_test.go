@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nexusblueprint/nexus/emitters"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/views"
 )
@@ -64,7 +64,7 @@ func TestCommand_repeated_with_a_difference_is_refused(t *testing.T) {
 func TestCommand_repeated_before_the_view_knows(t *testing.T) {
 	r := newRig(t)
 	r.do(http.MethodPost, placePath, placeOrder, "Idempotency-Key", "k").is(201)
-	r.outcomes = forgetful{outcomes{r.world}}
+	r.bus = forgetful{r.world}
 	r.do(http.MethodPost, placePath, placeOrder, "Idempotency-Key", "k").is(201).has("Idempotency-Replayed", "true")
 	r.do(http.MethodPost, placePath, strings.Replace(placeOrder, "2.55", "2.56", 1), "Idempotency-Key", "k").is(409).says("code", "command-id-reused").has("Idempotency-Replayed", "")
 }
@@ -82,12 +82,12 @@ func TestCommand_that_cannot_be_sent(t *testing.T) {
 		code   string
 		retry  string
 	}{
-		{emitters.ErrOverloaded, 429, "overloaded", "1"},
-		{emitters.ErrUnavailable, 503, "unavailable", "2"},
-		{emitters.ErrClosed, 503, "unavailable", "2"},
-		{fmt.Errorf("%w: %w", emitters.ErrRefused, emitters.ErrTooLarge), 413, "body-too-large", ""},
-		{emitters.ErrRefused, 500, "internal", ""},
-		{emitters.ErrUnknown, 503, "outcome-unknown", "2"},
+		{ports.ErrOverloaded, 429, "overloaded", "1"},
+		{ports.ErrBusUnavailable, 503, "unavailable", "2"},
+		{ports.ErrBusClosed, 503, "unavailable", "2"},
+		{fmt.Errorf("%w: %w", ports.ErrRefused, ports.ErrTooLarge), 413, "body-too-large", ""},
+		{ports.ErrRefused, 500, "internal", ""},
+		{ports.ErrInDoubt, 503, "outcome-unknown", "2"},
 	} {
 		t.Run(c.code, func(t *testing.T) {
 			r := newRig(t)
@@ -104,7 +104,7 @@ func TestCommand_that_cannot_be_sent(t *testing.T) {
 // Whether the log has a command may become clear after all.
 func TestCommand_in_doubt_and_answered(t *testing.T) {
 	r := newRig(t)
-	r.change(func() { r.sendErr = emitters.ErrUnknown })
+	r.change(func() { r.sendErr = ports.ErrInDoubt })
 	done := make(chan answered, 1)
 	go func() {
 		rec := httptest.NewRecorder()
@@ -118,9 +118,9 @@ func TestCommand_in_doubt_and_answered(t *testing.T) {
 	(<-done).is(200).says("version", 1)
 }
 
-type forgetful struct{ outcomes }
+type forgetful struct{ *world }
 
-func (forgetful) Get(context.Context, string) (*platform.Outcome, bool, error) {
+func (forgetful) Outcome(context.Context, string) (*platform.Outcome, bool, error) {
 	return nil, false, nil
 }
 

@@ -177,7 +177,7 @@ func TestQuery_waits_for_a_position(t *testing.T) {
 		r.do(http.MethodGet, path+"?position="+position, "").is(400).says("code", "invalid-parameter")
 		r.change(func() { r.waitErr = errors.New("secret") })
 		r.do(http.MethodGet, path+"?position="+position, "").is(503).says("code", "unavailable")
-		r.change(func() { r.waitErr = views.ErrCatchingUp })
+		r.change(func() { r.waitErr = ports.ErrCatchingUp })
 		r.do(http.MethodGet, path+"?position="+position, "").is(503).says("code", "behind")
 	}
 }

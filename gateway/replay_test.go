@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nexusblueprint/nexus/emitters"
+	"github.com/nexusblueprint/nexus/ports"
 )
 
 func TestBatch_says_which_answers_are_repeated(t *testing.T) {
@@ -28,7 +28,7 @@ func TestBatch_says_which_answers_are_repeated(t *testing.T) {
 
 func TestCommand_says_that_the_log_is_full(t *testing.T) {
 	r := newRig(t)
-	r.change(func() { r.sendErr = fmt.Errorf("%w: %w", emitters.ErrUnavailable, emitters.ErrFull) })
+	r.change(func() { r.sendErr = fmt.Errorf("%w: %w", ports.ErrBusUnavailable, ports.ErrLogFull) })
 	const detail = "logging the command failed: the log has no room for more; send the request again when its disk has free space"
 	r.do(http.MethodPost, placePath, placeOrder).is(503).says("code", "unavailable", "detail", detail).has("Retry-After", "2")
 	r.batch(place("1"))[0].is(503).says("code", "unavailable", "detail", detail)

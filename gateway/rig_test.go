@@ -50,7 +50,7 @@ func newRig(t testing.TB, checks ...Check) *rig {
 	w := newWorld()
 	r := &rig{world: w, t: t, metrics: prometheus.NewRegistry(), logged: &syncBuffer{}}
 	g, err := New(Options{
-		Topology: w.topology, Emitter: w, Outcomes: outcomes{w}, States: states{w}, History: w, Positions: w, Search: &w.found,
+		Topology: w.topology, Bus: w, States: states{w}, History: w, Positions: w, Search: &w.found,
 		Checks: checks, Endpoints: Endpoints{API: "http://127.0.0.1:8080", Bus: "127.0.0.1:9092", Registry: "http://127.0.0.1:8081"},
 		Version: "0.0.0", Metrics: r.metrics, Random: rand.NewChaCha8([32]byte{1}),
 		Clock: clock.Func(func() time.Time { return time.UnixMilli(w.now.Load()) }),

@@ -46,7 +46,7 @@ type kept struct {
 	version int64
 	at      avro.Millis
 	state   domain.Record
-	events  []views.Event
+	events  []ports.Event
 }
 
 type interest struct {
@@ -65,7 +65,7 @@ func newWorld() *world {
 }
 
 // Send decides the command at once and answers it from another goroutine.
-func (w *world) Send(_ context.Context, a topology.Aggregate, id string, cmd domain.Command, meta *platform.CommandMetadata, done func(error)) {
+func (w *world) Send(_ context.Context, aggregateType, id string, cmd domain.Command, meta *platform.CommandMetadata, done func(error)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sent++
@@ -74,6 +74,11 @@ func (w *world) Send(_ context.Context, a topology.Aggregate, id string, cmd dom
 		return
 	}
 	lost := w.lost
+	a, ok := w.topology.Aggregate(aggregateType)
+	if !ok {
+		go done(ports.ErrUnknownType)
+		return
+	}
 	out := w.decide(a, id, cmd, meta)
 	answer := func() {
 		done(nil)
@@ -153,7 +158,7 @@ func (w *world) record(a topology.Aggregate, id string, k *kept, e domain.Event,
 	k.version++
 	k.at = avro.Millis(w.now.Load())
 	a.Evolve(k.state, e)
-	k.events = append(k.events, views.Event{
+	k.events = append(k.events, ports.Event{
 		Metadata: &platform.Metadata{
 			EventID: eventid.Of(a.Name(), id, meta.CommandID, index), AggregateType: a.Name(), AggregateID: id, Version: k.version,
 			CommandID: meta.CommandID, CorrelationID: meta.CorrelationID, CausationID: meta.CommandID, At: k.at,
@@ -180,8 +185,8 @@ func (w *world) deliver(out *platform.Outcome) {
 	}
 }
 
-// Expect and Get: the outcomes view. An outcome is known once it is delivered.
-func (w *world) Expect(id string) Expectation {
+// Expect and Outcome: the outcomes view. An outcome is known once it is delivered.
+func (w *world) Expect(id string) ports.Expectation {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	i := &interest{w: w, id: id, c: make(chan *platform.Outcome, 4)}
@@ -205,10 +210,7 @@ func (i *interest) Cancel() {
 	}
 }
 
-// outcomes is the outcomes view of a world.
-type outcomes struct{ *world }
-
-func (w outcomes) Get(_ context.Context, id string) (*platform.Outcome, bool, error) {
+func (w *world) Outcome(_ context.Context, id string) (*platform.Outcome, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out, ok := w.first[id]
@@ -248,7 +250,7 @@ func (w states) current(key string) (views.State, error) {
 	return views.State{Version: k.version, At: k.at, Avro: k.state.AppendAvro(nil)}, w.viewErr
 }
 
-func (w *world) Events(_ context.Context, aggregateType, id string, from int64, limit int) ([]views.Event, error) {
+func (w *world) Events(_ context.Context, aggregateType, id string, from int64, limit int) ([]ports.Event, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	k := w.kept[aggregateType+"/"+id]

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/localstore"
+	"github.com/nexusblueprint/nexus/ports"
 )
 
 const (
@@ -81,7 +82,7 @@ func (f *follower) run(ctx context.Context) error {
 		began := f.cfg.Clock.Now()
 		err := f.session(ctx)
 		if ended(ctx, err) {
-			f.halt(ErrCatchingUp)
+			f.halt(ports.ErrCatchingUp)
 			return nil
 		}
 		var broken *storeError
@@ -305,10 +306,10 @@ func (f *follower) check() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case f.halted != nil && !errors.Is(f.halted, ErrCatchingUp):
+	case f.halted != nil && !errors.Is(f.halted, ports.ErrCatchingUp):
 		return fmt.Errorf("the view %s has ended: %w", f.name, f.halted)
 	case !f.ready:
-		return fmt.Errorf("%s: %w", f.name, ErrCatchingUp)
+		return fmt.Errorf("%s: %w", f.name, ports.ErrCatchingUp)
 	}
 	return nil
 }

@@ -11,15 +11,13 @@ import (
 
 	"github.com/nexusblueprint/nexus/internal/localstore"
 	"github.com/nexusblueprint/nexus/internal/serde"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/topology"
 )
 
-// EventsMax bounds the events of one call of [History.Events].
-const EventsMax = 1_000
-
-// History holds the committed events of every aggregate by version. Make it with [NewHistory] and Run it once; its other
-// methods are safe for concurrent use.
+// History holds the committed events of every aggregate by version: it is a [ports.EventStore]. Make it with [NewHistory]
+// and Run it once; its other methods are safe for concurrent use.
 type History struct {
 	f          *follower
 	cfg        Config
@@ -30,14 +28,6 @@ type History struct {
 	// Of the writer alone.
 	meta       platform.Metadata
 	key, value []byte
-}
-
-// Event is one event of an aggregate, as it was recorded.
-type Event struct {
-	Metadata *platform.Metadata
-	Type     string // full name of the event's schema
-	Avro     []byte // the event, encoded by this program's schema of that name
-	Framed   []byte // the record's value as it stands in the log
 }
 
 // NewHistory makes the view; nothing is started.
@@ -122,22 +112,19 @@ func (h *History) applied(records []*kgo.Record) {
 
 func (h *History) since() int64 { return 0 }
 
-// Events returns the events of an aggregate from a version (from 1, inclusive) on, in order, at most limit of them and
-// at most [EventsMax]; none if there are none.
-//
-// Errors: [ErrUnknownType], [ErrCatchingUp], ctx.Err(); others are failures of the store or of decoding.
-func (h *History) Events(ctx context.Context, aggregateType, id string, from int64, limit int) ([]Event, error) {
+// Events implements [ports.EventStore].
+func (h *History) Events(ctx context.Context, aggregateType, id string, from int64, limit int) ([]ports.Event, error) {
 	if _, ok := h.aggregates[aggregateType]; !ok {
-		return nil, fmt.Errorf("reading events of %s %s: %w", aggregateType, id, ErrUnknownType)
+		return nil, fmt.Errorf("reading events of %s %s: %w", aggregateType, id, ports.ErrUnknownType)
 	}
 	if err := h.f.check(); err != nil {
 		return nil, err
 	}
-	limit = min(limit, EventsMax)
+	limit = min(limit, ports.EventsMax)
 	if limit <= 0 || ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	var events []Event
+	var events []ports.Event
 	err := h.each(aggregateType, id, from, math.MaxInt64, func(meta, framed []byte) error {
 		e, err := h.event(meta, framed)
 		if err != nil {
@@ -155,8 +142,8 @@ func (h *History) Events(ctx context.Context, aggregateType, id string, from int
 	return events, nil
 }
 
-func (h *History) event(meta, framed []byte) (Event, error) {
-	e := Event{Metadata: new(platform.Metadata), Framed: append([]byte(nil), framed...)}
+func (h *History) event(meta, framed []byte) (ports.Event, error) {
+	e := ports.Event{Metadata: new(platform.Metadata), Framed: append([]byte(nil), framed...)}
 	if err := h.cfg.Framer.Decode(meta, e.Metadata); err != nil {
 		return e, err
 	}
@@ -197,11 +184,11 @@ func (h *History) each(aggregate, id string, from, upTo int64, f func(meta, fram
 // Payloads calls f with the framed event of each version from 1 to upTo, in order. It waits until the view has them
 // all, also while it is catching up. The bytes are valid during the call only.
 //
-// Errors: [ErrUnknownType]; [ErrBehind] when they did not come within ctx's deadline; what f returned; ctx.Err(); others
+// Errors: [ports.ErrUnknownType]; [ErrBehind] when they did not come within ctx's deadline; what f returned; ctx.Err(); others
 // are failures of the store.
 func (h *History) Payloads(ctx context.Context, aggregateType, id string, upTo int64, f func(framed []byte) error) error {
 	if _, ok := h.aggregates[aggregateType]; !ok {
-		return fmt.Errorf("reading events of %s %s: %w", aggregateType, id, ErrUnknownType)
+		return fmt.Errorf("reading events of %s %s: %w", aggregateType, id, ports.ErrUnknownType)
 	}
 	if err := h.await(ctx, aggregateType, id, upTo); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro/retail"
 )
 
@@ -83,7 +84,7 @@ func TestHistory_Events(t *testing.T) {
 				t.Errorf("%+v: %d events, %v", c, len(page), err)
 			}
 		}
-		if _, err := h.Events(t.Context(), "nobody", "1", 1, 1); !errors.Is(err, ErrUnknownType) {
+		if _, err := h.Events(t.Context(), "nobody", "1", 1, 1); !errors.Is(err, ports.ErrUnknownType) {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -9,26 +9,28 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/localstore"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 )
 
 const (
 	hourMillis = 60 * 60 * 1000
-	// expectedMax is how many outcomes an Expectation holds that nobody has taken.
+	// expectedMax is how many outcomes an expectation holds that nobody has taken.
 	expectedMax = 8
-	// sameIDMax bounds the outcomes of one command id that Get looks through in one hour.
+	// sameIDMax bounds the outcomes of one command id that Outcome looks through in one hour.
 	sameIDMax = 1_000
 )
 
 // Outcomes hears how commands ended: it wakes those who wait for an outcome and remembers every outcome for at least
-// one hour of log time. Make it with [NewOutcomes] and Run it once; its other methods are safe for concurrent use.
+// one hour of log time. It is the half of a [ports.EventBus] that comes back. Make it with [NewOutcomes] and Run it once;
+// its other methods are safe for concurrent use.
 type Outcomes struct {
 	f          *follower
 	aggregates map[string]string // outcomes topic → aggregate
 	cfg        Config
 
 	mu       sync.Mutex
-	expected map[string][]*Expectation
+	expected map[string][]*expectation
 
 	// Of the writer alone.
 	key    []byte
@@ -40,7 +42,7 @@ type Outcomes struct {
 // NewOutcomes makes the view; nothing is started.
 func NewOutcomes(cfg Config) *Outcomes {
 	cfg = cfg.withDefaults()
-	o := &Outcomes{cfg: cfg, aggregates: map[string]string{}, expected: map[string][]*Expectation{}}
+	o := &Outcomes{cfg: cfg, aggregates: map[string]string{}, expected: map[string][]*expectation{}}
 	var topics []string
 	for _, a := range cfg.Topology.Aggregates {
 		topic := cfg.Topology.Outcomes(a)
@@ -61,29 +63,25 @@ func (o *Outcomes) Ready() bool { return o.f.isReady() }
 // Progress of catching up after the start.
 func (o *Outcomes) Progress() Progress { return o.f.progress() }
 
-// Expectation is the interest in the outcomes of one command id.
-type Expectation struct {
+// expectation is a [ports.Expectation].
+type expectation struct {
 	o  *Outcomes
 	id string
 	c  chan *platform.Outcome
 }
 
-// Expect announces interest in a command id. Call it before the command is sent, and Cancel it when done.
-func (o *Outcomes) Expect(commandID string) *Expectation {
-	e := &Expectation{o: o, id: commandID, c: make(chan *platform.Outcome, expectedMax)}
+// Expect implements [ports.EventBus].
+func (o *Outcomes) Expect(commandID string) ports.Expectation {
+	e := &expectation{o: o, id: commandID, c: make(chan *platform.Outcome, expectedMax)}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.expected[commandID] = append(o.expected[commandID], e)
 	return e
 }
 
-// C gives the outcomes that are committed under the id from Expect on, in log order, usually one: a command id that
-// was used twice has several. It may also give one from shortly before Expect. It holds 8; what comes while it is full
-// is dropped. It is never closed. An outcome is shared with others: do not change it.
-func (e *Expectation) C() <-chan *platform.Outcome { return e.c }
+func (e *expectation) C() <-chan *platform.Outcome { return e.c }
 
-// Cancel ends the interest. It is idempotent and may be called from any goroutine.
-func (e *Expectation) Cancel() {
+func (e *expectation) Cancel() {
 	o := e.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -122,7 +120,7 @@ func (o *Outcomes) arrived(r *kgo.Record) {
 	}
 }
 
-// newestHourKey holds the hour of the greatest log time: where Get looks after a restart.
+// newestHourKey holds the hour of the greatest log time: where Outcome looks after a restart.
 func newestHourKey() []byte { return append(outcomeSpace.key(kindSystem), 'h') }
 
 func hourPrefix(dst []byte, hour int64) []byte {
@@ -166,11 +164,9 @@ func (o *Outcomes) applied([]*kgo.Record) {}
 // since is one hour ago: older outcomes need not be kept.
 func (o *Outcomes) since() int64 { return max(1, o.cfg.Clock.Now().UnixMilli()-hourMillis) }
 
-// Get finds the outcome of a command that ended within the last hour of log time, often longer. It knows everything
-// that an Expectation was given before. If the id was used several times it is the first outcome that is no repetition.
-//
-// Errors: [ErrCatchingUp]; others are failures of the local store or of decoding.
-func (o *Outcomes) Get(ctx context.Context, commandID string) (*platform.Outcome, bool, error) {
+// Outcome implements [ports.EventBus]; the hour is one of log time. Besides the errors named there it has failures of the
+// local store and of decoding.
+func (o *Outcomes) Outcome(ctx context.Context, commandID string) (*platform.Outcome, bool, error) {
 	if err := o.f.check(); err != nil {
 		return nil, false, err
 	}

@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 )
 
 // heard waits for the next outcome of an expectation.
-func heard(t testing.TB, e *Expectation) *platform.Outcome {
+func heard(t testing.TB, e ports.Expectation) *platform.Outcome {
 	t.Helper()
 	select {
 	case out := <-e.C():
@@ -22,7 +23,7 @@ func heard(t testing.TB, e *Expectation) *platform.Outcome {
 	}
 }
 
-func silent(t testing.TB, e *Expectation) {
+func silent(t testing.TB, e ports.Expectation) {
 	t.Helper()
 	select {
 	case out := <-e.C():
@@ -56,15 +57,15 @@ func TestOutcomes_deliversWhatIsCommitted(t *testing.T) {
 		if out := heard(t, committed); out.CommandID != "committed" || out.Version != 4 {
 			t.Errorf("heard %+v", out)
 		}
-		if out, ok, err := o.Get(deadline(t, time.Second), "committed"); err != nil || !ok || out.Version != 4 {
+		if out, ok, err := o.Outcome(deadline(t, time.Second), "committed"); err != nil || !ok || out.Version != 4 {
 			t.Errorf("what an expectation was given is not found: %v %v %v", out, ok, err)
 		}
-		if _, ok, err := o.Get(deadline(t, time.Second), "aborted"); err != nil || ok {
+		if _, ok, err := o.Outcome(deadline(t, time.Second), "aborted"); err != nil || ok {
 			t.Errorf("the aborted outcome: found %v, %v", ok, err)
 		}
 		silent(t, aborted)
 		silent(t, committed) // once
-		for _, e := range []*Expectation{aborted, committed, after, after} {
+		for _, e := range []ports.Expectation{aborted, committed, after, after} {
 			e.Cancel()
 		}
 		if n := len(o.expected); n != 0 {
@@ -84,7 +85,7 @@ func TestOutcomes_sharesAnIdBetweenExpectations(t *testing.T) {
 		r.outcome("1", &platform.Outcome{CommandID: "c"}),
 		r.outcome("1", &platform.Outcome{CommandID: "c", Repeated: true}),
 	)
-	for _, e := range []*Expectation{one, two} {
+	for _, e := range []ports.Expectation{one, two} {
 		if heard(t, e).Repeated || !heard(t, e).Repeated {
 			t.Error("the outcomes came in another order than in the log")
 		}
@@ -106,14 +107,14 @@ func TestOutcomes_theFirstOutcomeOfAnIdStands(t *testing.T) {
 	last := o.Expect("last")
 	get := func() *platform.Outcome {
 		t.Helper()
-		out, ok, err := o.Get(deadline(t, 5*time.Second), "c")
+		out, ok, err := o.Outcome(deadline(t, 5*time.Second), "c")
 		if err != nil || !ok {
 			t.Fatalf("found %v, %v", ok, err)
 		}
 		return out
 	}
 	kafkatest.Eventually(t, 5*time.Second, "the repetition is there", func() bool {
-		_, ok, _ := o.Get(deadline(t, time.Second), "c\x00d")
+		_, ok, _ := o.Outcome(deadline(t, time.Second), "c\x00d")
 		return ok
 	})
 	if !get().Repeated {
@@ -147,7 +148,7 @@ func TestOutcomes_forgetsHoursThatAreOver(t *testing.T) {
 	}
 	known := func(id string, want bool) {
 		t.Helper()
-		if _, ok, err := o.Get(deadline(t, 5*time.Second), id); err != nil || ok != want {
+		if _, ok, err := o.Outcome(deadline(t, 5*time.Second), id); err != nil || ok != want {
 			t.Errorf("%s at %v: found %v (%v), want %v", id, time.UnixMilli(r.now.Load()).UTC(), ok, err, want)
 		}
 	}
@@ -173,7 +174,7 @@ func TestOutcomes_goesOnAfterARestart(t *testing.T) {
 			p.committed(r.outcome(fmt.Sprint(i), &platform.Outcome{CommandID: fmt.Sprint("c", i)}))
 		}
 		kafkatest.Eventually(t, 5*time.Second, "the last outcome is known", func() bool {
-			_, ok, _ := o.Get(deadline(t, time.Second), "c29")
+			_, ok, _ := o.Outcome(deadline(t, time.Second), "c29")
 			return ok
 		})
 		stop()
@@ -188,7 +189,7 @@ func TestOutcomes_goesOnAfterARestart(t *testing.T) {
 		r.start(o)
 		heard(t, early)
 		for i := range 30 {
-			if _, ok, err := o.Get(deadline(t, time.Second), fmt.Sprint("c", i)); !ok || err != nil {
+			if _, ok, err := o.Outcome(deadline(t, time.Second), fmt.Sprint("c", i)); !ok || err != nil {
 				t.Errorf("c%d is lost: %v", i, err)
 			}
 		}
@@ -204,7 +205,7 @@ func TestOutcomes_goesOnAfterARestart(t *testing.T) {
 func TestOutcomes_answersOnlyWhenCaughtUp(t *testing.T) {
 	r := newRig(t, kafkatest.Kfake(t))
 	o := NewOutcomes(r.config(r.openStore()))
-	if _, _, err := o.Get(context.Background(), "c"); err == nil || o.Ready() {
+	if _, _, err := o.Outcome(context.Background(), "c"); err == nil || o.Ready() {
 		t.Errorf("answered before it was run: %v", err)
 	}
 }

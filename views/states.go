@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/localstore"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/topology"
@@ -118,13 +119,13 @@ func (s *States) since() int64 { return 0 }
 // Get returns the state of an aggregate at minVersion or later; with minVersion 0 whatever there is now. The answer is
 // never older than one given before by this view. It waits for minVersion until ctx ends.
 //
-// Errors: [ErrUnknownType]; [ErrNotFound], only with minVersion 0; [ErrBehind] when minVersion did not come within
-// ctx's deadline; [ErrCatchingUp]; [ErrUnavailable]; ctx.Err() when it was cancelled; others are failures of the store
+// Errors: [ports.ErrUnknownType]; [ErrNotFound], only with minVersion 0; [ErrBehind] when minVersion did not come within
+// ctx's deadline; [ports.ErrCatchingUp]; [ErrUnavailable]; ctx.Err() when it was cancelled; others are failures of the store
 // or of decoding.
 func (s *States) Get(ctx context.Context, aggregateType, id string, minVersion int64) (State, error) {
 	a, ok := s.aggregates[aggregateType]
 	if !ok {
-		return State{}, fmt.Errorf("reading %s %s: %w", aggregateType, id, ErrUnknownType)
+		return State{}, fmt.Errorf("reading %s %s: %w", aggregateType, id, ports.ErrUnknownType)
 	}
 	if err := s.f.check(); err != nil {
 		return State{}, err

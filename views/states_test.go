@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro/retail"
 )
 
@@ -28,7 +29,7 @@ func TestStates_Get(t *testing.T) {
 		if _, err := s.Get(t.Context(), "order", "1", 0); !errors.Is(err, ErrNotFound) {
 			t.Errorf("got %v", err)
 		}
-		if _, err := s.Get(t.Context(), "nobody", "1", 0); !errors.Is(err, ErrUnknownType) {
+		if _, err := s.Get(t.Context(), "nobody", "1", 0); !errors.Is(err, ports.ErrUnknownType) {
 			t.Errorf("got %v", err)
 		}
 	})

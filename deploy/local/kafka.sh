@@ -10,6 +10,8 @@
 #   kafka.sh kill-node DIR N     kill -9
 #   kafka.sh stop-node DIR N     stop cleanly
 #   kafka.sh start-node DIR N    start again, on its own data and port; returns when it listens
+#   kafka.sh freeze-node DIR N   kill -STOP: it keeps its connections and does nothing
+#   kafka.sh thaw-node DIR N     kill -CONT
 #
 # DIR receives "address" once the brokers are ready (host:port, comma-separated if several), kafka-N.out (their logs),
 # node-N/ (configuration, data and process id of each) and "links". run and start empty it of what was there.
@@ -220,6 +222,18 @@ stop-node() {
 	end "$pid"
 }
 
+freeze-node() {
+	local pid
+	pid=$(node_pid "$1" "$2")
+	kill -STOP "$pid"
+}
+
+thaw-node() {
+	local pid
+	pid=$(node_pid "$1" "$2")
+	kill -CONT "$pid"
+}
+
 start-node() {
 	[ -e "$1/address" ] || die "no brokers run in $1: use start"
 	! recall "$1/node-$2/pid" >/dev/null || die "broker $2 of $1 runs already"
@@ -232,7 +246,7 @@ start-node() {
 }
 
 case ${1:-} in
-kill-node | stop-node | start-node)
+kill-node | stop-node | start-node | freeze-node | thaw-node)
 	[ -f "${2:-}/node-${3:-}/server.properties" ] || die "usage: kafka.sh $1 DIR N, where DIR has a broker N"
 	BROKERS=$(find "$2" -maxdepth 1 -name 'node-*' | wc -l)
 	"$1" "$(cd "$2" && pwd)" "$3"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,6 +66,22 @@ func (c *Cluster) take(t testing.TB, verb string, broker int) {
 		t.Fatal(err)
 	}
 	c.down = append(c.down, broker)
+}
+
+// Freeze stops a broker from doing anything, until thaw: it takes no copies, and
+// nobody is told that it does not. Called again, thaw does nothing.
+func (c *Cluster) Freeze(t testing.TB, broker int) (thaw func()) {
+	t.Helper()
+	if err := c.server.Do("freeze-node", strconv.Itoa(broker)); err != nil {
+		t.Fatal(err)
+	}
+	thaw = sync.OnceFunc(func() {
+		if err := c.server.Do("thaw-node", strconv.Itoa(broker)); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(thaw) // what is frozen cannot be stopped either
+	return thaw
 }
 
 // Start starts a broker that was killed or stopped, and returns when it listens. It

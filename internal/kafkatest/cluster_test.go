@@ -47,6 +47,17 @@ func TestThree(t *testing.T) {
 	if err := write(t, cl, topic, "all", time.Minute); err != nil {
 		t.Fatal(err)
 	}
+	thaw, acknowledged := c.Freeze(t, 3), make(chan error, 1)
+	go func() { acknowledged <- write(t, cl, topic, "frozen", time.Minute) }()
+	select {
+	case err := <-acknowledged:
+		t.Fatalf("a write that one of three copies cannot have was acknowledged, or failed: %v", err)
+	case <-time.After(500 * time.Millisecond):
+	}
+	thaw()
+	if err := <-acknowledged; err != nil {
+		t.Fatalf("after the thaw: %v", err)
+	}
 	c.Kill(t, 1)
 	if err := write(t, cl, topic, "one-killed", time.Minute); err != nil {
 		t.Fatalf("two brokers of three do not take a write: %v", err)
@@ -63,7 +74,7 @@ func TestThree(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What was refused may have been written all the same: nobody was told either way.
-	if got := strings.Replace(values(t, c.Broker, topic, "whole"), " two-down", "", 1); got != "all one-killed whole" {
+	if got := strings.Replace(values(t, c.Broker, topic, "whole"), " two-down", "", 1); got != "all frozen one-killed whole" {
 		t.Fatalf("read %q", got)
 	}
 }

@@ -30,7 +30,7 @@ var doors = map[string]door{
 	"domain":           {rooms: nil, others: []string{}},
 	"schemas/avro":     {rooms: []string{"schemas/avro"}, others: []string{"github.com/go-json-experiment/json", "github.com/twmb/avro"}},
 	"shop":             {rooms: []string{"domain", "topology", "schemas/avro", "shop"}, others: []string{"github.com/spf13/cobra", "golang.org/x/"}},
-	"ports":            {rooms: []string{"domain", "ports"}, others: []string{}},
+	"ports":            {rooms: []string{"domain", "ports", "schemas/avro"}, others: []string{}},
 	"adapters":         {rooms: []string{"ports", "internal", "adapters"}},
 	"topology":         {rooms: []string{"domain", "schemas/avro"}, others: []string{}},
 	"emitters":         {rooms: []string{"topology", "ports", "internal", "schemas/avro", "domain"}, others: []string{"github.com/twmb/franz-go"}},

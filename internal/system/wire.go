@@ -99,7 +99,7 @@ func (s *System) makeGateway(p *parts) (err error) {
 		shown = append(shown, logTakesWrites(s.bus.refusal))
 	}
 	gw, err := gateway.New(gateway.Options{
-		Topology: s.topology, Emitter: p.commands, Outcomes: expectations{p.outcomes}, States: p.states, History: p.history, Positions: p.positions,
+		Topology: s.topology, Bus: eventBus{p.commands, p.outcomes}, States: p.states, History: p.history, Positions: p.positions,
 		Search: s.search, Checks: shown, Endpoints: at,
 		Version: s.version, Metrics: s.metrics, Clock: clock.System{}, Random: rand.Reader, Log: s.logger,
 	})
@@ -161,9 +161,8 @@ func (h *onDemand) Run(ctx context.Context) error {
 	}
 }
 
-// expectations gives the gateway's own name to a view's type.
-type expectations struct{ *views.Outcomes }
-
-func (e expectations) Expect(commandID string) gateway.Expectation {
-	return e.Outcomes.Expect(commandID)
+// eventBus is a [ports.EventBus]: commands go out by one half and their outcomes come back by the other.
+type eventBus struct {
+	*emitters.Commands
+	*views.Outcomes
 }
