@@ -61,7 +61,7 @@ func (r *runner) nexus(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// dev is a running `nexus dev`.
+// dev is a running `nexus dev`, or `nexus run` with all roles.
 type dev struct {
 	*child
 	url   string
@@ -74,9 +74,13 @@ const startPatience = 3 * time.Minute
 
 // startDev starts `nexus dev` on a folder and returns when it is ready.
 func (r *runner) startDev(ctx context.Context, folder string) (*dev, error) {
-	args := []string{"dev", "--data", folder, "--no-sample", "--listen", "127.0.0.1:0", "--bus-listen", "127.0.0.1:0", "--registry-listen", "127.0.0.1:0"}
+	return r.startNexus(ctx, folder, "dev", "--data", folder, "--no-sample", "--listen", "127.0.0.1:0", "--bus-listen", "127.0.0.1:0", "--registry-listen", "127.0.0.1:0")
+}
+
+// startNexus starts the program as a server, whose data folder is folder, and returns when it is ready.
+func (r *runner) startNexus(ctx context.Context, folder string, args ...string) (*dev, error) {
 	began := time.Now()
-	c, err := spawn(ctx, "nexus", args, r.profileOf("nexus-dev"), true)
+	c, err := spawn(ctx, "nexus", args, r.profileOf("nexus-"+args[0]), true)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +88,7 @@ func (r *runner) startDev(ctx context.Context, folder string) (*dev, error) {
 		Timeout:   time.Minute,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 256, ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10},
 	}}
-	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("nexus dev was not ready within %v", startPatience))
+	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("nexus %s was not ready within %v", args[0], startPatience))
 	defer cancel()
 	err = poll(ctx, 2*time.Millisecond, func() (bool, error) { return d.isReady(ctx, folder) })
 	d.ready = time.Since(began)

@@ -40,6 +40,7 @@ var benches = []bench{
 	{"gate", "the schema gate and the command memory by themselves", false, benchGate},
 	{"load", "six months of real orders", false, benchLoad},
 	{"steady", "10,000 commands a second", false, benchSteady},
+	{"pipeline", "the same on Kafka, Apicurio and Elasticsearch", false, benchPipeline},
 	{"orders", "500 orders a second over HTTP", false, benchOrders},
 	{"start", "start with a million commands of history", false, benchStart},
 }
@@ -62,7 +63,7 @@ func run(args []string, out io.Writer) error {
 	flags.BoolVar(&r.short, "short", false, "every benchmark in seconds; the figures mean nothing and are not kept")
 	flags.IntVar(&r.pairs, "pairs", 5, "alternating runs of what is compared")
 	flags.StringVar(&stacks, "stack", "kfake,kafka", "`brokers` of the benchmark engine")
-	flags.StringVar(&r.streams, "streams", "", "further `settings` of the Kafka Streams peer, name=value or options of the JVM, separated by spaces; the figures are not kept")
+	flags.StringVar(&r.streams, "streams", "", "further `settings` of the Kafka Streams peer, name=value or options of the JVM, separated by spaces: the benchmark streams then runs this peer alone; the figures are not kept")
 	flags.StringVar(&r.profile, "profile", "", "take CPU profiles into this `folder`; the figures are not kept")
 	flags.StringVar(&r.cache, "cache", cacheFolder(), "`folder` of the history that start starts with")
 	flags.StringVar(&readme, "readme", "benchmarks/README.md", "`file` that keeps the figures, in the module's folder")

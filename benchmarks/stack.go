@@ -18,6 +18,7 @@ import (
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/topology"
 )
@@ -44,7 +45,7 @@ func (r *runner) openStack(ctx context.Context, kind string, t *topology.Topolog
 	case "kfake":
 		err = s.startKfake(ctx, r)
 	case "kafka":
-		err = s.startKafka(ctx, r)
+		s.addr, err = s.startServer(ctx, r, "kafka.sh")
 	default:
 		err = fmt.Errorf("there is no broker %q, only kfake and kafka", kind)
 	}
@@ -105,52 +106,54 @@ func (s *stack) startKfake(ctx context.Context, r *runner) error {
 	return nil
 }
 
-const kafkaPatience = 6 * time.Minute // the first start may install Java and download Kafka
+const serverPatience = 5 * time.Minute // the first start installs the server
 
-func (s *stack) startKafka(ctx context.Context, r *runner) error {
-	dir, err := r.temp("kafka")
+// startServer starts a real server by its script in deploy/local, and returns its address.
+func (s *stack) startServer(ctx context.Context, r *runner, script string) (address string, err error) {
+	dir, err := r.temp(script)
 	if err != nil {
-		return err
+		return "", err
 	}
 	s.onClose(func() error { return os.RemoveAll(dir) })
 	said := &tail{}
 	//nolint:gosec // the module's own script
-	cmd := exec.CommandContext(ctx, "bash", filepath.Join(r.root, "deploy/local/kafka.sh"), "run", dir)
+	cmd := exec.CommandContext(ctx, "bash", filepath.Join(r.root, "deploy/local", script), "run", dir)
 	cmd.Stdout, cmd.Stderr = said, said
 	cmd.WaitDelay = 20 * time.Second
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := cmd.Start(); err != nil {
-		return err
+		return "", err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	s.onClose(func() error { return stopScript(in, ended) })
-	ctx, cancel := context.WithTimeout(ctx, kafkaPatience)
+	s.onClose(func() error { return stopScript(script, in, ended) })
+	ctx, cancel := context.WithTimeout(ctx, serverPatience)
 	defer cancel()
-	return poll(ctx, 20*time.Millisecond, func() (bool, error) {
+	err = poll(ctx, 20*time.Millisecond, func() (bool, error) {
 		select {
 		case err := <-ended:
 			ended <- err
-			return false, fmt.Errorf("kafka.sh ended (%w): %s", err, said)
+			return false, fmt.Errorf("%s ended (%w): %s", script, err, said)
 		default:
 		}
-		addr, err := os.ReadFile(filepath.Join(dir, "address"))
-		s.addr = strings.TrimSpace(string(addr))
+		text, err := os.ReadFile(filepath.Join(dir, "address"))
+		address = strings.TrimSpace(string(text))
 		return err == nil, nil
 	})
+	return address, err
 }
 
-// stopScript ends kafka.sh, which goes when its input does.
-func stopScript(in io.Closer, ended <-chan error) error {
+// stopScript ends a server's script, which goes when its input does.
+func stopScript(script string, in io.Closer, ended <-chan error) error {
 	_ = in.Close()
 	select {
 	case err := <-ended:
 		return scriptError(err)
 	case <-time.After(stopPatience):
-		return fmt.Errorf("kafka.sh did not stop within %v", stopPatience)
+		return fmt.Errorf("%s did not stop within %v", script, stopPatience)
 	}
 }
 
@@ -181,7 +184,7 @@ func (s *stack) openRegistry(ctx context.Context) error {
 }
 
 func serdeOf(registry string, t *topology.Topology) (*serde.Serde, error) {
-	cl, err := confluent.New(confluent.Config{URLs: []string{registry}})
+	cl, err := confluent.New(config.Registry{URL: registry})
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,11 @@ type drained struct{ ready, warm, end snapshot }
 func benchStreams(ctx context.Context, r *runner) (report, error) {
 	n, keys := pick(r, 1_000_000, 3_000), pick(r, 100_000, 300)
 	all := map[string][]drained{}
-	err := alternate(streamsKinds, pick(r, r.pairs, 1), func(kind string, pair int) error {
+	kinds := streamsKinds
+	if r.streams != "" { // in search of its best settings
+		kinds = []string{kindExactly}
+	}
+	err := alternate(kinds, pick(r, r.pairs, 1), func(kind string, pair int) error {
 		r.begin("pair %d, %s", pair+1, kind)
 		d, err := r.drainContender(ctx, kind, n, keys)
 		if err != nil {
@@ -27,7 +31,7 @@ func benchStreams(ctx context.Context, r *runner) (report, error) {
 		all[kind] = append(all[kind], d)
 		return nil
 	})
-	if err != nil {
+	if err != nil || r.streams != "" {
 		return report{}, err
 	}
 	return report{claims: streamsClaims(all), notes: []string{

@@ -14,6 +14,11 @@ import (
 	"github.com/nexusblueprint/nexus/views"
 )
 
+// searchPatience bounds what a query asks of the search store. One that takes
+// connections and does not answer would hold its clients, and all places for
+// queries, for as long as its adapter has patience: as long as a sink may wait.
+const searchPatience = 5 * time.Second
+
 // getReadModels is GET /api/queries.
 func (g *Gateway) getReadModels(c *gin.Context) {
 	var none struct{}
@@ -26,12 +31,14 @@ func (g *Gateway) getReadModels(c *gin.Context) {
 		fail(c, no)
 		return
 	}
+	ctx, cancel := context.WithTimeout(c.Request.Context(), searchPatience)
+	defer cancel()
 	body := []byte(`{"items":[`)
 	for i, m := range g.models {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		count, err := g.search.Count(c.Request.Context(), m.Index)
+		count, err := g.search.Count(ctx, m.Index)
 		if err != nil {
 			fail(c, g.searchProblem(err))
 			return
@@ -99,7 +106,9 @@ func (g *Gateway) getDocuments(c *gin.Context) {
 		fail(c, g.unavailable("reading how far the read model is", err))
 		return
 	}
-	page, err := g.search.Search(c.Request.Context(), m.Index, r.query)
+	ctx, cancel := context.WithTimeout(c.Request.Context(), searchPatience)
+	defer cancel()
+	page, err := g.search.Search(ctx, m.Index, r.query)
 	if err != nil {
 		fail(c, g.searchProblem(err))
 		return
@@ -143,7 +152,9 @@ func (g *Gateway) getDocument(c *gin.Context) {
 		fail(c, no)
 		return
 	}
-	doc, ok, err := g.search.Get(c.Request.Context(), m.Index, id)
+	ctx, cancel := context.WithTimeout(c.Request.Context(), searchPatience)
+	defer cancel()
+	doc, ok, err := g.search.Get(ctx, m.Index, id)
 	switch {
 	case err != nil:
 		fail(c, g.searchProblem(err))

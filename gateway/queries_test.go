@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
@@ -208,6 +211,38 @@ func TestQuery_store_failures(t *testing.T) {
 	r.do(http.MethodGet, listPath, "").is(503)
 	r.queries = newGate(0)
 	r.do(http.MethodGet, listPath, "").is(429).says("code", "overloaded").has("Retry-After", "1")
+}
+
+// silentStore takes questions and does not answer.
+type silentStore struct{}
+
+func (silentStore) Get(ctx context.Context, _, _ string) (ports.Document, bool, error) {
+	<-ctx.Done()
+	return ports.Document{}, false, ctx.Err()
+}
+
+func (silentStore) Search(ctx context.Context, _ string, _ ports.Query) (ports.Page, error) {
+	<-ctx.Done()
+	return ports.Page{}, ctx.Err()
+}
+
+func (silentStore) Count(ctx context.Context, _ string) (int64, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+func TestQuery_of_a_store_that_does_not_answer(t *testing.T) {
+	for _, path := range []string{"/api/queries", listPath, listPath + "/85123A"} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			r.search = silentStore{}
+			began := time.Now()
+			r.do(http.MethodGet, path, "").is(503).says("code", "unavailable").has("Retry-After", "2")
+			if took := time.Since(began); took != searchPatience {
+				t.Errorf("%s: answered after %v, not %v", path, took, searchPatience)
+			}
+		})
+	}
 }
 
 func TestQuery_document(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/ports/portstest"
@@ -27,7 +28,7 @@ func TestRegistry_Apicurio(t *testing.T) {
 
 func conforms(t *testing.T, url string, stop, start func(testing.TB)) {
 	t.Helper()
-	portstest.SchemaRegistry(t, connect(t, Config{URLs: []string{url}}), portstest.RegistryServer{
+	portstest.SchemaRegistry(t, connect(t, config.Registry{URL: url}), portstest.RegistryServer{
 		SetLevel: func(t testing.TB, subject string, level ports.Level) {
 			t.Helper()
 			registrytest.SetLevel(t, url, subject, string(level))
@@ -36,7 +37,7 @@ func conforms(t *testing.T, url string, stop, start func(testing.TB)) {
 	})
 }
 
-func connect(t testing.TB, cfg Config) *Registry {
+func connect(t testing.TB, cfg config.Registry) *Registry {
 	t.Helper()
 	r, err := New(cfg)
 	if err != nil {

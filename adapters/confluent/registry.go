@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/nexusblueprint/nexus/internal/compat"
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/ports"
 )
 
@@ -28,14 +29,15 @@ type Registry struct {
 
 var _ ports.SchemaRegistry = (*Registry)(nil)
 
-// New makes a client; it connects when it is asked something. The error names everything that is wrong with the
-// configuration.
-func New(cfg Config) (*Registry, error) {
+// New makes a client of the registry at cfg.URL, the base address of its API; it connects when it is asked something.
+// User and Password, if there are any, authenticate by HTTP Basic; for Confluent Cloud they are an API key and its secret.
+// The error says what is wrong with the address, or with the file of authorities.
+func New(cfg config.Registry) (*Registry, error) {
 	fault := func(err error) error { return fmt.Errorf("configuring the schema registry: %w", err) }
-	if err := cfg.check(); err != nil {
+	if err := config.CheckHTTP(cfg.URL); err != nil {
 		return nil, fault(err)
 	}
-	opts, err := cfg.options()
+	opts, err := options(cfg)
 	if err != nil {
 		return nil, fault(err)
 	}
@@ -43,7 +45,7 @@ func New(cfg Config) (*Registry, error) {
 	if err != nil {
 		return nil, fault(err)
 	}
-	return &Registry{cl: cl, place: cfg.place(), firstPause: firstPause}, nil
+	return &Registry{cl: cl, place: cfg.URL, firstPause: firstPause}, nil
 }
 
 // Register looks first: registries that do not keep concurrent registrations apart make fewer versions twice so, and a

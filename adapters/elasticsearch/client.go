@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,6 +15,9 @@ import (
 	"github.com/elastic/elastic-transport-go/v8/elastictransport"
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 	"github.com/go-json-experiment/json"
+
+	"github.com/nexusblueprint/nexus/internal/config"
+	"github.com/nexusblueprint/nexus/internal/trust"
 )
 
 // client sends the requests of go-elasticsearch through its transport, which chooses the node and tries again.
@@ -33,39 +37,58 @@ const (
 
 var triedAgain = []int{http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
 
-func newClient(cfg Config) (*client, error) {
-	conns, err := cfg.transport()
+const (
+	// timeoutDefault bounds each request, tries after 429 and 503 included.
+	timeoutDefault = 30 * time.Second
+	dialTimeout    = 5 * time.Second
+	idleConnsMax   = 16
+)
+
+func newClient(cfg config.Search, timeout time.Duration) (*client, error) {
+	if err := config.CheckHTTP(cfg.HTTP()); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	u, err := url.Parse(strings.TrimRight(cfg.HTTP(), "/"))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	conns, err := transport(cfg.CAFile)
 	if err != nil {
 		return nil, err
 	}
-	var urls []*url.URL
-	for _, text := range cfg.URLs {
-		u, err := url.Parse(strings.TrimRight(text, "/"))
-		if err != nil {
-			return nil, fmt.Errorf("%w: a URL cannot be read", ErrConfig)
-		}
-		urls = append(urls, u)
-	}
 	options := []elastictransport.Option{
-		elastictransport.WithURLs(urls...),
+		elastictransport.WithURLs(u),
 		elastictransport.WithTransport(conns),
 		elastictransport.WithRetry(triesMax-1, triedAgain...),
 		elastictransport.WithRetryBackoff(func(attempt int) time.Duration { return waitMin << (attempt - 1) }),
 	}
-	if cfg.APIKey != "" {
-		options = append(options, elastictransport.WithAPIKey(cfg.APIKey))
-	} else if cfg.Username != "" {
-		options = append(options, elastictransport.WithBasicAuth(cfg.Username, cfg.Password))
+	if !cfg.APIKey.Empty() {
+		options = append(options, elastictransport.WithAPIKey(cfg.APIKey.Reveal()))
+	} else if cfg.User != "" {
+		options = append(options, elastictransport.WithBasicAuth(cfg.User, cfg.Password.Reveal()))
 	}
-	transport, err := elastictransport.NewClient(options...)
+	t, err := elastictransport.NewClient(options...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	c := &client{transport: transport, http: conns, timeout: cfg.Timeout, name: strings.Join(cfg.addresses(), ", ")}
-	if c.timeout == 0 {
-		c.timeout = timeoutDefault
+	return &client{transport: t, http: conns, timeout: timeout, name: u.String()}, nil
+}
+
+// transport is the HTTP side of the client.
+func transport(caFile string) (*http.Transport, error) {
+	tlsConfig, err := trust.Config(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	return c, nil
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout: dialTimeout,
+		MaxIdleConnsPerHost: idleConnsMax,
+		IdleConnTimeout:     90 * time.Second,
+		ForceAttemptHTTP2:   true,
+		TLSClientConfig:     tlsConfig,
+	}, nil
 }
 
 func (c *client) close() error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/elastictest"
 	"github.com/nexusblueprint/nexus/internal/searchstore"
 	"github.com/nexusblueprint/nexus/ports"
@@ -187,7 +188,7 @@ func TestStore_HangingServer(t *testing.T) {
 	server := elastictest.Start(t)
 	s := openAt(t, server.URL)
 	ensure(t, s, specOf("hang.v1"))
-	hasty, err := Open(t.Context(), Config{URLs: []string{server.URL}, Timeout: time.Minute})
+	hasty, err := open(t.Context(), config.Search{URL: server.URL}, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,9 +7,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/ports"
 )
 
@@ -29,13 +31,14 @@ type Store struct {
 	known   map[string]*index
 }
 
-// Open asks the cluster who it is and returns a store on it.
+// Open asks the cluster at cfg.HTTP() who it is and returns a store on it.
 // Errors: ErrConfig, ErrUnsupported, ErrUnavailable; an answer of the server, in its words.
-func Open(ctx context.Context, cfg Config) (*Store, error) {
-	if err := cfg.check(); err != nil {
-		return nil, err
-	}
-	c, err := newClient(cfg)
+func Open(ctx context.Context, cfg config.Search) (*Store, error) {
+	return open(ctx, cfg, timeoutDefault)
+}
+
+func open(ctx context.Context, cfg config.Search, timeout time.Duration) (*Store, error) {
+	c, err := newClient(cfg, timeout)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/elastictest"
 	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/ports/portstest"
@@ -12,7 +13,7 @@ import (
 // openAt opens a store on the cluster and closes it with the test.
 func openAt(t testing.TB, url string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), Config{URLs: []string{url}, Timeout: 3 * time.Minute}) // of a starved machine
+	s, err := open(t.Context(), config.Search{URL: url}, 3*time.Minute) // of a starved machine
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,6 +49,9 @@ func Look(ctx context.Context, admin *kadm.Client, topics ...string) (*Cluster, 
 			return nil, fmt.Errorf("reading the settings of broker %d: %w", meta.Brokers[0].NodeID, err)
 		}
 		for _, r := range described {
+			if r.Err != nil {
+				return nil, fmt.Errorf("reading the settings of broker %s: %w", r.Name, r.Err)
+			}
 			collect(c.Settings, r)
 		}
 	}
@@ -64,6 +67,9 @@ func (c *Cluster) topicSettings(ctx context.Context, admin *kadm.Client, present
 		return fmt.Errorf("reading topic settings: %w", err)
 	}
 	for _, r := range described {
+		if r.Err != nil {
+			return fmt.Errorf("reading the settings of topic %s: %w", r.Name, r.Err)
+		}
 		for i := range c.topics {
 			if c.topics[i].name == r.Name {
 				collect(c.topics[i].settings, r)

@@ -31,7 +31,12 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, search: "embedded:", bus: strings.Join(kafkatest.Dedicated(t).Addrs, ",")}
+	return newClusterOn(t, kafkatest.Dedicated(t))
+}
+
+func newClusterOn(t *testing.T, kafka *kafkatest.Cluster) *cluster {
+	t.Helper()
+	c := &cluster{t: t, search: "embedded:", bus: strings.Join(kafka.Addrs, ",")}
 	r, err := registry.Open(t.Context(), registry.Config{Listen: "127.0.0.1:0", ClientOpts: []kgo.Opt{kgo.SeedBrokers(c.bus)}})
 	if err != nil {
 		t.Fatal(err)

@@ -12,12 +12,15 @@
 #   kafka.sh start-node DIR N    start again, on its own data and port; returns when it listens
 #
 # DIR receives "address" once the brokers are ready (host:port, comma-separated if several), kafka-N.out (their logs),
-# node-N/ (configuration, data and process id of each) and "links". run and start empty it of what was there.
+# node-N/ (configuration, data and process id of each), "links" and "guarded". run and start empty it of what was there.
 #
 # KAFKA_BROKERS  1 (default) or 3; each is broker and controller
 # KAFKA_LINKS    how many further listeners each broker has (default 0) whose advertised address is not its own: a test
 #                puts a proxy there, and clients that connect through it stay behind it. "links" then has a line for each:
 #                broker, address of the proxy (nobody listens there yet), address of the listener behind it
+# KAFKA_GUARD    a PEM file with a key and its certificate: each broker has a further listener, with TLS and SASL
+#                (SCRAM-SHA-512), where clients have the rights that ACLs give them and no others. Who comes through another
+#                listener may do everything. "guarded" then has a line for each broker: the address of that listener
 # KAFKA_OPTS     further JVM options
 # NEXUS_PORT     the first broker's port, the others' follow, controllers are 10 higher; default: free ones
 # NEXUS_CACHE    see lib.sh
@@ -53,7 +56,7 @@ make_archive() (
 	flock 9 || exit 1
 	[ ! -e "$CLASSES" ] || exit 0
 	say "archiving the classes of Kafka $VERSION"
-	final=$CLASSES CLASSES=$CLASSES.new SHARE=ArchiveClassesAtExit BROKERS=1 KAFKA_LINKS=0 NEXUS_PORT=""
+	final=$CLASSES CLASSES=$CLASSES.new SHARE=ArchiveClassesAtExit BROKERS=1 KAFKA_LINKS=0 KAFKA_GUARD="" NEXUS_PORT=""
 	rm -rf "$CLASSES"
 	mkdir -p "$CLASSES"
 	launch "$CLASSES" || exit 1
@@ -98,6 +101,11 @@ configure() {
 		listeners+=",LINK$i://127.0.0.1:$PORT" advertised+=",LINK$i://127.0.0.1:$proxy" protocols+=",LINK$i:PLAINTEXT"
 		echo "$n 127.0.0.1:$proxy 127.0.0.1:$PORT" >>"$dir/links"
 	done
+	if [ -n "${KAFKA_GUARD:-}" ]; then
+		pick
+		listeners+=",GUARDED://127.0.0.1:$PORT" advertised+=",GUARDED://127.0.0.1:$PORT" protocols+=",GUARDED:SASL_SSL"
+		echo "127.0.0.1:$PORT" >>"$dir/guarded"
+	fi
 	mkdir -p "$node"
 	{
 		cat "$HERE/kafka.properties"
@@ -117,7 +125,20 @@ configure() {
 		CONF
 		# 3 by default for every listener.
 		for i in $(seq "${KAFKA_LINKS:-0}"); do echo "listener.name.link$i.num.network.threads=1"; done
+		[ -z "${KAFKA_GUARD:-}" ] || guard
 	} >"$node/server.properties"
+}
+
+guard() {
+	cat <<-CONF
+		listener.name.guarded.ssl.keystore.type=PEM
+		listener.name.guarded.ssl.keystore.location=$KAFKA_GUARD
+		listener.name.guarded.sasl.enabled.mechanisms=SCRAM-SHA-512
+		listener.name.guarded.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+		authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+		allow.everyone.if.no.acl.found=false
+		super.users=User:ANONYMOUS
+	CONF
 }
 
 # kafka NAME CLASS… runs a program of Kafka's jars in place of this (sub)shell, with the archive of that name; options of
@@ -161,7 +182,7 @@ await_node() {
 
 launch() {
 	local dir=$1 n formats=()
-	rm -rf "$dir"/node-* "$dir/links"
+	rm -rf "$dir"/node-* "$dir/links" "$dir/guarded"
 	pick_ports
 	ADDRESS=""
 	for n in $(seq "$BROKERS"); do

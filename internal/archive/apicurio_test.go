@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/internal/serde"
@@ -21,7 +22,7 @@ import (
 // export from there holds the same events.
 func TestRestore_frames_with_the_ids_of_the_new_registry(t *testing.T) {
 	server := registrytest.Apicurio(t)
-	registry, err := confluent.New(confluent.Config{URLs: []string{server.URL}})
+	registry, err := confluent.New(config.Registry{URL: server.URL})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/logread"
 	"github.com/nexusblueprint/nexus/internal/serde"
@@ -39,7 +40,7 @@ func newTarget(t *testing.T) (*topology.Topology, Target) {
 			t.Error(err)
 		}
 	})
-	client, err := confluent.New(confluent.Config{URLs: []string{r.URL()}})
+	client, err := confluent.New(config.Registry{URL: r.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/internal/check"
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/internal/system"
 	"github.com/nexusblueprint/nexus/topology"
@@ -20,7 +21,7 @@ func live(t *testing.T, top *topology.Topology, e system.Endpoints) *check.Repor
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	registry, err := confluent.New(confluent.Config{URLs: []string{e.Registry}})
+	registry, err := confluent.New(config.Registry{URL: e.Registry})
 	if err != nil {
 		t.Fatal(err)
 	}

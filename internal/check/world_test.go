@@ -19,6 +19,7 @@ import (
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/internal/check"
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/logread"
 	"github.com/nexusblueprint/nexus/internal/serde"
@@ -179,7 +180,7 @@ func capture(t *testing.T, top *topology.Topology, e system.Endpoints) *world {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	registry, err := confluent.New(confluent.Config{URLs: []string{e.Registry}})
+	registry, err := confluent.New(config.Registry{URL: e.Registry})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"regexp"
@@ -74,7 +76,7 @@ func (l *loader) registry() {
 		}
 		return
 	}
-	l.web("registry", r.URL, r.URL, r.CAFile)
+	l.web("registry", r.URL, r.CAFile)
 	l.pair("registry", r.User, r.Password)
 }
 
@@ -90,7 +92,7 @@ func (l *loader) search() {
 		l.fault(l.place("search.url"), "search.url: %q: embedded:, elasticsearch+http://host:port or elasticsearch+https://host:port is wanted", clean(s.URL))
 		return
 	}
-	l.web("search", s.URL, s.HTTP(), s.CAFile)
+	l.web("search", s.HTTP(), s.CAFile)
 	l.pair("search", s.User, s.Password)
 	if inClear(s.HTTP()) && (s.User != "" || !s.APIKey.Empty()) {
 		l.fault(l.place("search.url"), "search.url: it would carry the password or API key readable for all on its way: use elasticsearch+https://")
@@ -100,19 +102,33 @@ func (l *loader) search() {
 	}
 }
 
-func (l *loader) web(section, shown, address, caFile string) {
-	u, err := url.Parse(address)
-	at := l.place(section + ".url")
+func (l *loader) web(section, address, caFile string) {
+	err := CheckHTTP(address)
 	switch {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		l.fault(at, "%s.url: %q: an http:// or https:// address is wanted", section, clean(shown))
-	case u.User != nil:
-		l.fault(at, "%s.url: credentials do not belong into the address, where they would be printed: use %s.user and NEXUS_%s_PASSWORD", section, section, strings.ToUpper(section))
-	case u.RawQuery != "" || u.Fragment != "":
-		l.fault(at, "%s.url: %q: an address without ? and # is wanted", section, clean(shown))
-	case caFile != "" && u.Scheme != "https":
+	case errors.Is(err, errCredentials):
+		l.fault(l.place(section+".url"), "%s.url: %v: use %s.user and NEXUS_%s_PASSWORD", section, err, section, strings.ToUpper(section))
+	case err != nil:
+		l.fault(l.place(section+".url"), "%s.url: %v", section, err)
+	case caFile != "" && !strings.HasPrefix(address, "https:"):
 		l.fault(l.place(section+".caFile"), "%s.caFile: it has no meaning without https", section)
 	}
+}
+
+var errCredentials = errors.New("credentials do not belong into the address, where they would be printed")
+
+// CheckHTTP says what is wrong with the address of an HTTP server. The error shows no
+// password.
+func CheckHTTP(address string) error {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return fmt.Errorf("%q: an http:// or https:// address is wanted", clean(address))
+	case u.User != nil:
+		return errCredentials
+	case u.RawQuery != "" || u.Fragment != "":
+		return fmt.Errorf("%q: an address without ? and # is wanted", address)
+	}
+	return nil
 }
 
 func (l *loader) pair(section, user string, password Secret) {

@@ -43,14 +43,10 @@ func newStage(t *testing.T, kafka *kafkatest.Cluster) *stage {
 	t.Helper()
 	s := &stage{kafka: kafka, admin: kadm.NewClient(kafka.Client(t)), dir: t.TempDir(), sent: newLedger()}
 	search := elastictest.Start(t)
-	var r *registry.Registry
-	eventually(t, "the registry's topic is there: of several brokers, each learns that in its own time", func() (open bool) {
-		var err error
-		if r, err = registry.Open(t.Context(), registry.Config{ClientOpts: []kgo.Opt{kgo.SeedBrokers(kafka.Addrs...)}}); err != nil {
-			t.Logf("opening the registry: %v", err)
-		}
-		return err == nil
-	})
+	r, err := registry.Open(t.Context(), registry.Config{ClientOpts: []kgo.Opt{kgo.SeedBrokers(kafka.Addrs...)}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.frontLink, s.mirrorLink, s.backLink = kafka.Link(t), kafka.Link(t), kafka.Link(t)
 	s.registryLink = linktest.Open(t, "127.0.0.1:0", strings.TrimPrefix(r.URL(), "http://"))
 	s.searchLink = linktest.Open(t, "127.0.0.1:0", strings.TrimPrefix(search.URL, "http://"))

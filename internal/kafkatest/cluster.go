@@ -38,7 +38,12 @@ func Three(t testing.TB) *Cluster {
 // Dedicated starts a Kafka of one broker for this test alone.
 func Dedicated(t testing.TB) *Cluster {
 	t.Helper()
-	c := &Cluster{Broker: started(t, func() (*brokers, error) { return startBrokers(1) })}
+	return dedicated(t)
+}
+
+func dedicated(t testing.TB, env ...string) *Cluster {
+	t.Helper()
+	c := &Cluster{Broker: started(t, func() (*brokers, error) { return startBrokers(1, env...) })}
 	t.Cleanup(func() {
 		if err := c.server.Stop(); err != nil {
 			t.Error(err)

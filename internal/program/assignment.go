@@ -44,7 +44,7 @@ func (r *running) assignment(ctx context.Context, t *topology.Topology) ([]group
 	}
 	described, err := kadm.NewClient(cl).DescribeGroups(ctx, groups...)
 	if err != nil {
-		return nil, fmt.Errorf("asking for the members of the groups: %w", err)
+		return nil, r.denied(ctx, t, fmt.Errorf("asking for the members of the groups: %w", err))
 	}
 	var all []groupAssignment
 	for _, name := range groups {

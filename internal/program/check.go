@@ -64,5 +64,6 @@ func runCheck(ctx context.Context, t *topology.Topology, at remote) (*check.Repo
 	if err := r.framer.Load(ctx); err != nil {
 		return nil, err
 	}
-	return check.Run(ctx, check.Config{Topology: t, Framer: r.framer, Broker: r.broker, Queries: api(at.server)})
+	report, err := check.Run(ctx, check.Config{Topology: t, Framer: r.framer, Broker: r.broker, Queries: api(at.server)})
+	return report, r.denied(ctx, t, err)
 }

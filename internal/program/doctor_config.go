@@ -87,6 +87,16 @@ func (d *doctor) cluster(ctx context.Context, r *running, settings *config.Confi
 		return
 	}
 	defer cl.Close()
+	denials, err := system.JudgeRights(ctx, d.topology, cl, settings)
+	switch {
+	case err != nil:
+		d.warn("rights", "ask again", "%v", err)
+	case len(denials) > 0:
+		d.fail("rights", "grant them: docs/how-to/operate.md lists what each role needs", "%s", strings.Join(denials, "\n"))
+		return
+	case settings.Bus.User != "":
+		d.ok("rights", "User:%s may do all that the roles of this instance need", settings.Bus.User)
+	}
 	faults, warnings, cluster, err := system.JudgeCluster(ctx, d.topology, cl, settings.Bus.AllowTransactionV1)
 	if err != nil {
 		d.fail("broker", "grant the right to describe the cluster and its settings", "%s answers, but %v", r.endpoints.Bus, err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/system"
 	"github.com/nexusblueprint/nexus/ports"
@@ -38,7 +39,7 @@ func emptyKafka(t *testing.T) (b *kafkatest.Broker, file string) {
 			t.Error(err)
 		}
 	})
-	client, err := confluent.New(confluent.Config{URLs: []string{r.URL()}})
+	client, err := confluent.New(config.Registry{URL: r.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/ports"
 )
@@ -28,7 +29,7 @@ func TestSchemas_on_a_real_registry(t *testing.T) {
 	expect(0, "new      "+subject, "schemas", "diff")
 	expect(0, " 0 comparisons, 0 breaks", "schemas", "check")
 
-	registry, err := confluent.New(confluent.Config{URLs: []string{server.URL}})
+	registry, err := confluent.New(config.Registry{URL: server.URL})
 	if err != nil {
 		t.Fatal(err)
 	}

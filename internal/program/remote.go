@@ -2,12 +2,16 @@ package program
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/adapters/kafka"
 	"github.com/nexusblueprint/nexus/internal/check"
 	"github.com/nexusblueprint/nexus/internal/config"
@@ -35,6 +39,7 @@ func loadConfig(file string) (*config.Config, error) {
 type running struct {
 	endpoints check.Endpoints
 	broker    []kgo.Opt // read access
+	user      string    // of the broker
 	registry  ports.SchemaRegistry
 	framer    *serde.Serde // reads; to know the program's own ids it must be loaded
 }
@@ -64,12 +69,28 @@ func reach(t *topology.Topology, e check.Endpoints, bus config.Bus, registry con
 	if err != nil {
 		return nil, err
 	}
-	r, err := system.OpenRegistry(registry)
+	r, err := confluent.New(registry)
 	if err != nil {
 		return nil, err
 	}
 	return &running{
 		endpoints: e, registry: r, framer: serde.New(r, t.Schemas),
-		broker: append(opts, kgo.ClientID("nexus-tool"), kgo.DisableClientMetrics()),
+		broker: append(opts, kgo.ClientID("nexus-tool"), kgo.DisableClientMetrics()), user: bus.User,
 	}, nil
+}
+
+// denied adds to an error of the broker which rights are missing, if it is that.
+func (r *running) denied(ctx context.Context, t *topology.Topology, err error) error {
+	if !errors.Is(err, kerr.TopicAuthorizationFailed) && !errors.Is(err, kerr.GroupAuthorizationFailed) {
+		return err
+	}
+	cl, clientErr := kgo.NewClient(r.broker...)
+	if clientErr != nil {
+		return err
+	}
+	defer cl.Close()
+	if denials, judgeErr := system.JudgeToolRights(ctx, t, cl, r.user); judgeErr == nil && len(denials) > 0 {
+		return fmt.Errorf("%s (docs/how-to/operate.md lists what tools need): %w", strings.Join(denials, "; "), err)
+	}
+	return err
 }

@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/serde"
-	"github.com/nexusblueprint/nexus/internal/system"
 	"github.com/nexusblueprint/nexus/policies"
 	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/topology"
@@ -51,7 +51,7 @@ func (at *registryAt) open() (registry ports.SchemaRegistry, url string, err err
 			return nil, "", fmt.Errorf("%s names the embedded registry, to which a start registers by itself: name another one with --registry", at.file)
 		}
 	}
-	registry, err = system.OpenRegistry(settings)
+	registry, err = confluent.New(settings)
 	return registry, settings.URL, err
 }
 

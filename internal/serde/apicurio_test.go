@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro/retail"
@@ -16,7 +17,7 @@ import (
 // and in use while the registry is away.
 func TestSerde_onApicurio(t *testing.T) {
 	server := registrytest.Apicurio(t)
-	registry, err := confluent.New(confluent.Config{URLs: []string{server.URL}})
+	registry, err := confluent.New(config.Registry{URL: server.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func TestSerde_onApicurio(t *testing.T) {
 
 func TestSerde_judgesTheLevels(t *testing.T) {
 	server := registrytest.Apicurio(t)
-	registry, err := confluent.New(confluent.Config{URLs: []string{server.URL}})
+	registry, err := confluent.New(config.Registry{URL: server.URL})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/internal/clock"
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/schemas/avro/retail"
@@ -45,7 +46,7 @@ func start(t testing.TB) *fixture {
 		}
 		return f.down.Load()
 	})
-	client, err := confluent.New(confluent.Config{URLs: []string{f.registry.URL()}})
+	client, err := confluent.New(config.Registry{URL: f.registry.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}

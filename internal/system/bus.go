@@ -2,11 +2,13 @@ package system
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/adapters/embedded/broker"
@@ -86,6 +88,9 @@ func (s *System) openKafka(ctx context.Context) error {
 		return fmt.Errorf("no broker answers at %s: %w: is it running, is the port right, does it want TLS or another user?", s.bus.address(), err)
 	}
 	faults, warnings, cluster, err := JudgeCluster(ctx, nil, s.bus.client, s.settings.Bus.AllowTransactionV1)
+	if errors.Is(err, kerr.ClusterAuthorizationFailed) {
+		return s.denied(ctx, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -152,11 +157,15 @@ func (s *System) openTopics(ctx context.Context) error {
 			return &FaultsError{Gate: "topics", Faults: []string{unfinished}}
 		}
 	}
-	if err := provisionTopics(ctx, s.bus.client, s.topology, s.bus.replication); err != nil {
+	err := provisionTopics(ctx, s.bus.client, s.topology, s.bus.replication)
+	if errors.Is(err, kerr.TopicAuthorizationFailed) {
+		return s.denied(ctx, err)
+	}
+	if err != nil || s.settings.Bus.Embedded() {
 		return err
 	}
-	if s.settings.Bus.Embedded() {
-		return nil
+	if err := s.judgeRights(ctx); err != nil {
+		return err
 	}
 	cluster, err := kafka.Look(ctx, s.bus.admin, topicNames(s.topology)...)
 	if err != nil {

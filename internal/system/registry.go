@@ -9,7 +9,6 @@ import (
 	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/serde"
-	"github.com/nexusblueprint/nexus/ports"
 )
 
 func (s *System) openRegistry(ctx context.Context) error {
@@ -31,7 +30,7 @@ func (s *System) openEmbeddedRegistry(ctx context.Context) error {
 		return r.Close(ctx)
 	})
 	s.endpoint = r.URL()
-	if s.registry, err = confluent.New(confluent.Config{URLs: []string{s.endpoint}}); err != nil {
+	if s.registry, err = confluent.New(config.Registry{URL: s.endpoint}); err != nil {
 		return err
 	}
 	s.serde = serde.New(s.registry, s.topology.Schemas)
@@ -52,7 +51,7 @@ func (s *System) register(ctx context.Context) error {
 // before it is rolled out.
 func (s *System) openSharedRegistry(ctx context.Context) (err error) {
 	s.endpoint = s.settings.Registry.URL
-	if s.registry, err = OpenRegistry(s.settings.Registry); err != nil {
+	if s.registry, err = confluent.New(s.settings.Registry); err != nil {
 		return err
 	}
 	s.serde = serde.New(s.registry, s.topology.Schemas)
@@ -77,9 +76,4 @@ func (s *System) openSharedRegistry(ctx context.Context) (err error) {
 	default:
 		return err
 	}
-}
-
-// OpenRegistry reaches a registry that others run.
-func OpenRegistry(cfg config.Registry) (ports.SchemaRegistry, error) {
-	return confluent.New(confluent.Config{URLs: []string{cfg.URL}, Username: cfg.User, Password: cfg.Password.Reveal(), CAFile: cfg.CAFile})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kversion"
 
+	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
@@ -67,7 +68,7 @@ func settings(t *testing.T, b *kafkatest.Broker, registered bool) config.Config 
 	c.Roles, c.Listen, c.Data, c.Instance = []string{config.Processors}, "127.0.0.1:0", t.TempDir(), "one"
 	c.Bus.URL, c.Registry.URL = "kafka://"+strings.Join(b.Addrs, ","), r.URL()
 	if registered {
-		client, err := OpenRegistry(c.Registry)
+		client, err := confluent.New(c.Registry)
 		if err != nil {
 			t.Fatal(err)
 		}

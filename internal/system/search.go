@@ -43,9 +43,7 @@ func (s *System) openEmbeddedSearch(ctx context.Context) error {
 func OpenSearch(ctx context.Context, cfg config.Search) (*elasticsearch.Store, error) {
 	ctx, cancel := context.WithTimeout(ctx, reachPatience)
 	defer cancel()
-	store, err := elasticsearch.Open(ctx, elasticsearch.Config{
-		URLs: []string{cfg.HTTP()}, Username: cfg.User, Password: cfg.Password.Reveal(), APIKey: cfg.APIKey.Reveal(), CAFile: cfg.CAFile,
-	})
+	store, err := elasticsearch.Open(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("search store %s: %w", cfg.HTTP(), err)
 	}

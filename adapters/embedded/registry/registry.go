@@ -3,12 +3,15 @@ package registry
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -108,15 +111,37 @@ func (r *Registry) Close(ctx context.Context) error {
 	return r.closeErr
 }
 
+const (
+	spreadPatience = 30 * time.Second
+	spreadTick     = 50 * time.Millisecond
+)
+
+// replay brings memory up to the log. Of several brokers each learns of a topic
+// that was created just now in its own time, and until then says that there is
+// none: it is asked again, for a while.
 func (r *Registry) replay(ctx context.Context) error {
-	if err := r.log.ensure(ctx); err != nil {
-		return err
+	ctx, cancel := context.WithTimeout(ctx, spreadPatience)
+	defer cancel()
+	tick := time.NewTicker(spreadTick)
+	defer tick.Stop()
+	for {
+		err := r.log.ensure(ctx)
+		if err == nil {
+			err = r.catchUp(ctx)
+		}
+		switch {
+		case err == nil:
+			r.slot <- struct{}{}
+			return nil
+		case !errors.Is(err, kerr.UnknownTopicOrPartition) && !errors.Is(err, kerr.LeaderNotAvailable):
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not every broker knows topic %s, or has a leader for it: look at the brokers' logs: %w", r.log.topic, err)
+		case <-tick.C:
+		}
 	}
-	if err := r.catchUp(ctx); err != nil {
-		return err
-	}
-	r.slot <- struct{}{}
-	return nil
 }
 
 // catchUp applies what the log holds beyond our position. The caller holds the

@@ -6,10 +6,12 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -218,6 +220,36 @@ func TestOpen_failsInTime(t *testing.T) {
 	defer cancel()
 	if _, err := Open(ctx, Config{ClientOpts: []kgo.Opt{kgo.SeedBrokers(taken.Addr().String())}}); err == nil {
 		t.Error("a broker that does not answer: no error")
+	}
+}
+
+// Of several brokers each learns of a new topic in its own time, and until then answers that there is none.
+func TestOpen_waitsUntilTheBrokersKnowTheTopic(t *testing.T) {
+	c := startBroker(t, kfake.NumBrokers(3))
+	var asked atomic.Int32
+	until := time.Now().Add(time.Second)
+	c.ControlKey(int16(kmsg.ListOffsets), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		req := kreq.(*kmsg.ListOffsetsRequest)
+		if asked.Add(1); time.Now().After(until) {
+			return nil, nil, false
+		}
+		c.KeepControl()
+		resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+		for _, topic := range req.Topics {
+			rt := kmsg.NewListOffsetsResponseTopic()
+			rt.Topic = topic.Topic
+			for _, p := range topic.Partitions {
+				rp := kmsg.NewListOffsetsResponseTopicPartition()
+				rp.Partition, rp.ErrorCode = p.Partition, kerr.UnknownTopicOrPartition.Code
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		return resp, nil, true
+	})
+	want(t, open(t, c), "POST", "/subjects/a/versions", post(`"int"`), 200, `{"id":1}`)
+	if n := asked.Load(); n < 2 {
+		t.Errorf("the brokers were asked %d times: what this test is about did not happen", n)
 	}
 }
 
