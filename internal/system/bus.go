@@ -150,9 +150,6 @@ const (
 func (s *System) openTopics(ctx context.Context) error {
 	if !s.settings.Bus.Embedded() {
 		unfinished, err := Unfinished(ctx, s.bus.admin, s.topology)
-		if errors.Is(err, kerr.TopicAuthorizationFailed) {
-			return s.denied(ctx, err)
-		}
 		if err != nil {
 			return err
 		}

@@ -207,11 +207,9 @@ func importing(ctx context.Context, admin *kadm.Client, t *topology.Topology) (b
 	if err != nil {
 		return false, fmt.Errorf("listing topics: %w", err)
 	}
-	err = listed[t.Importing()].Err
-	if errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return false, nil
-	}
-	return err == nil, err
+	// Whoever may not ask for it cannot be told, and starts.
+	topic, named := listed[t.Importing()]
+	return named && !errors.Is(topic.Err, kerr.UnknownTopicOrPartition) && !errors.Is(topic.Err, kerr.TopicAuthorizationFailed), nil
 }
 
 // Unfinished says what is wrong with topics that an import was interrupted on; ""
