@@ -176,6 +176,57 @@ func TestFault_RecordsRefusedForAMoment(t *testing.T) {
 	n.verify(t, b, 200, 10)
 }
 
+// A busy broker is late with the markers of a transaction, and refuses offsets that come alone until it has written them.
+func TestFault_OffsetsAloneAfterACommit(t *testing.T) {
+	b := kafkatest.Kfake(t)
+	n := setup(t, b)
+	e := newEngine(t, b, n.Group)
+	r := start(t, b, e, n.graph(0)).ready()
+	n.produce(t, b, 1, 100, 10, 0)
+	n.drained(t, b, 20*time.Second)
+
+	until := time.Now().Add(300 * time.Millisecond)
+	var asked, refused atomic.Int64
+	b.Fake.ControlKey(kmsg.DescribeTransactions.Int16(), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		b.Fake.KeepControl()
+		if asked.Add(1); time.Now().After(until) {
+			return nil, nil, false
+		}
+		req := kreq.(*kmsg.DescribeTransactionsRequest)
+		resp := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
+		resp.TransactionStates = []kmsg.DescribeTransactionsResponseTransactionState{{TransactionalID: req.TransactionalIDs[0], State: "PrepareCommit"}}
+		return resp, nil, true
+	})
+	b.Fake.ControlKey(kmsg.TxnOffsetCommit.Int16(), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		b.Fake.KeepControl()
+		if time.Now().After(until) {
+			return nil, nil, false
+		}
+		refused.Add(1)
+		req := kreq.(*kmsg.TxnOffsetCommitRequest)
+		resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
+		for _, rt := range req.Topics {
+			st := kmsg.NewTxnOffsetCommitResponseTopic()
+			st.Topic = rt.Topic
+			for _, rp := range rt.Partitions {
+				st.Partitions = append(st.Partitions, kmsg.TxnOffsetCommitResponseTopicPartition{Partition: rp.Partition, ErrorCode: kerr.ConcurrentTransactions.Code})
+			}
+			resp.Topics = append(resp.Topics, st)
+		}
+		return resp, nil, true
+	})
+	n.produce(t, b, 100, 100, 10, 0) // again: it changes nothing
+	n.drained(t, b, 20*time.Second)
+	if asked.Load() < 2 {
+		t.Errorf("asked %d times: this test proves nothing", asked.Load())
+	}
+	if st := e.Stats(); refused.Load() > 0 || st.Sessions != 1 {
+		t.Errorf("%d commits of offsets were refused, %d sessions", refused.Load(), st.Sessions)
+	}
+	r.stop()
+	n.verify(t, b, 100, 10)
+}
+
 // Topics with wrong settings are refused with a sentence, and never created.
 func TestFault_WrongTopics(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {

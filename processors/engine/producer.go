@@ -188,6 +188,16 @@ func (o *offsets) get(topic string, part int32) int64 {
 	return -1
 }
 
+// any says whether the transaction wrote anything.
+func (o *offsets) any() bool {
+	for _, p := range o.m {
+		if *p >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func (o *offsets) reset() {
 	for _, p := range o.m {
 		*p = -1

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -16,6 +17,8 @@ const (
 	restsPerInterval = 4
 	// txnBytes of table values end the gathering of a transaction.
 	txnBytes = 16 << 20
+	// settledEvery is how often the broker is asked whether it is done with a transaction.
+	settledEvery = 2 * time.Millisecond
 )
 
 // transaction gathers and delivers records for one commit interval and ends the
@@ -230,6 +233,9 @@ func (s *session) commit() error {
 	if err != nil || s.ctx.Err() != nil {
 		return err
 	}
+	if !s.out.offsets.any() {
+		s.settled(ctx)
+	}
 	if s.records == 0 {
 		ctx = s.withOffsets(ctx)
 	}
@@ -267,6 +273,21 @@ func (s *session) flush(ctx context.Context) (keys int, err error) {
 		return keys, *p
 	}
 	return keys, nil
+}
+
+// settled returns when the broker has written the markers of our last transaction. A busy one takes a while; it makes
+// records of the next transaction wait for that, but refuses offsets that come alone (CONCURRENT_TRANSACTIONS), and
+// franz-go then aborts. What the broker does not tell here it says to the commit.
+func (s *session) settled(ctx context.Context) {
+	req := kmsg.NewPtrDescribeTransactionsRequest()
+	req.TransactionalIDs = []string{s.e.cfg.TransactionalID}
+	for ctx.Err() == nil && s.ctx.Err() == nil {
+		resp, err := req.RequestWith(ctx, s.out.cl)
+		if err != nil || len(resp.TransactionStates) != 1 || !strings.HasPrefix(resp.TransactionStates[0].State, "Prepare") {
+			return
+		}
+		rest(ctx, settledEvery)
+	}
 }
 
 // withOffsets makes a transaction of visits alone carry our present offsets.
