@@ -51,12 +51,8 @@ func capabilities() *ast.Capabilities {
 // .rego file below own; own may be nil.
 func Load(ctx context.Context, own fs.FS) (*Policies, error) {
 	p := &Policies{rules: map[string]Rule{}}
-	builtin, err := modules(bundle)
+	all, err := modules(bundle)
 	if err != nil {
-		return nil, err
-	}
-	all := builtin
-	if err := p.add(builtin); err != nil {
 		return nil, err
 	}
 	if own != nil {
@@ -67,10 +63,10 @@ func Load(ctx context.Context, own fs.FS) (*Policies, error) {
 		if len(more) == 0 {
 			return nil, fmt.Errorf("there is no rule in the folder of policies: put .rego files there")
 		}
-		if err := p.add(more); err != nil {
-			return nil, err
-		}
 		all = append(all, more...)
+	}
+	if err := p.add(all); err != nil {
+		return nil, err
 	}
 	byName := map[string]*ast.Module{}
 	for i, m := range all {
@@ -147,7 +143,8 @@ func describe(m *ast.Module) (Rule, error) {
 				Title: a.Title, Description: strings.TrimSpace(a.Description),
 				Severity: fmt.Sprint(a.Custom["severity"]), Remedy: fmt.Sprint(a.Custom["remedy"]), Needs: []string{},
 			}
-			for _, need := range list(a.Custom["needs"]) {
+			needs, _ := a.Custom["needs"].([]any)
+			for _, need := range needs {
 				rule.Needs = append(rule.Needs, fmt.Sprint(need))
 			}
 		}
@@ -172,8 +169,3 @@ func describe(m *ast.Module) (Rule, error) {
 }
 
 func names(m map[string]bool) string { return strings.Join(slices.Sorted(maps.Keys(m)), ", ") }
-
-func list(v any) []any {
-	l, _ := v.([]any)
-	return l
-}

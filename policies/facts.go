@@ -2,8 +2,6 @@ package policies
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -63,14 +61,7 @@ func Gather(ctx context.Context, d topology.Description, dir string) (Facts, err
 	if facts.Deploy, err = deploy.Read(dir); err != nil {
 		return facts, err
 	}
-	releases := filepath.Join(dir, "schemas", "avro", "history")
-	if _, err := os.Stat(releases); errors.Is(err, fs.ErrNotExist) {
-		releases = "" // nothing was released yet
-	}
-	facts.History = &History{Releases: []string{}, Incompatibilities: []Incompatibility{}, Removed: []Removed{}}
-	if releases != "" {
-		facts.History, err = ReadHistory(d, os.DirFS(releases))
-	}
+	facts.History, err = ReadHistory(d, os.DirFS(filepath.Join(dir, "schemas", "avro", "history")))
 	return facts, err
 }
 

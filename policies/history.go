@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -32,7 +33,8 @@ type Removed struct {
 }
 
 // ReadHistory compares the topology's schemas with every release in the folder:
-// one folder per release, one self-contained <subject>.avsc per schema.
+// one folder per release, one self-contained <subject>.avsc per schema. A folder
+// that is not there is that of a system that was never released.
 func ReadHistory(d topology.Description, releases fs.FS) (*History, error) {
 	h := &History{Releases: []string{}, Incompatibilities: []Incompatibility{}, Removed: []Removed{}}
 	current := map[string]string{}
@@ -40,7 +42,7 @@ func ReadHistory(d topology.Description, releases fs.FS) (*History, error) {
 		current[s.Subject] = s.Schema
 	}
 	folders, err := fs.ReadDir(releases, ".")
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("reading released schemas: %w", err)
 	}
 	for _, folder := range folders {

@@ -145,16 +145,17 @@ func (s *System) judgeDeclaration(ctx context.Context) error {
 	if faults := s.topology.Faults(); len(faults) > 0 {
 		return &FaultsError{Gate: "topology", Faults: faults}
 	}
+	return s.judge(ctx, nil)
+}
+
+// judge asks the policies about what a running binary knows.
+func (s *System) judge(ctx context.Context, live *policies.Live) error {
 	description := s.topology.Describe()
 	schemas, err := policies.ReadSchemas(description, "")
 	if err != nil {
 		return err
 	}
-	return s.judge(ctx, policies.Facts{Version: policies.FactsVersion, Topology: &description, Schemas: schemas})
-}
-
-func (s *System) judge(ctx context.Context, facts policies.Facts) error {
-	verdict, err := policies.Judge(ctx, facts)
+	verdict, err := policies.Judge(ctx, policies.Facts{Version: policies.FactsVersion, Topology: &description, Schemas: schemas, Live: live})
 	if err != nil {
 		return err
 	}

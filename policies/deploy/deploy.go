@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -174,7 +175,7 @@ func formatOf(content map[string]any) string {
 		return Kong
 	case at(content, "http", "services") != nil || at(content, "http", "routers") != nil || at(content, "tcp", "services") != nil:
 		return Traefik
-	case isMap && slices.ContainsFunc(slices.Collect(mapValues(services)), isService):
+	case isMap && slices.ContainsFunc(slices.Collect(maps.Values(services)), isService):
 		return Compose
 	}
 	return ""

@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"fmt"
-	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -50,8 +49,6 @@ func object(v any) map[string]any {
 }
 
 func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
-
-func mapValues(m map[string]any) iter.Seq[any] { return maps.Values(m) }
 
 // plain turns what YAML has and JSON has not into JSON's values.
 func plain(v any) any {

@@ -112,8 +112,9 @@ func (f *Facts) compose(d *Document, name string) {
 			w.Hosts = append(w.Hosts, host)
 		}
 	}
-	for _, network := range object(s["networks"]) {
-		w.Hosts = append(w.Hosts, words(at(network, "aliases"))...)
+	networks := object(s["networks"])
+	for _, network := range sortedKeys(networks) {
+		w.Hosts = append(w.Hosts, words(at(networks[network], "aliases"))...)
 	}
 	if image := text(s["image"]); image != "" {
 		w.Images = append(w.Images, image)
@@ -226,8 +227,6 @@ func (w *Workload) container(d *Document, container any, where []string) {
 	for i, variable := range list(c["env"]) {
 		v := object(variable)
 		w.target(d.File, d.line(append(slices.Clone(where), "env", itoa(i), "value")...), text(v["name"]), text(v["value"]))
-	}
-	for _, variable := range list(c["env"]) {
 		w.takes("ConfigMap", at(variable, "valueFrom", "configMapKeyRef", "name"))
 		w.takes("Secret", at(variable, "valueFrom", "secretKeyRef", "name"))
 	}

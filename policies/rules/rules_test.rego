@@ -86,6 +86,7 @@ test_schema_evolution_finds_a_break_and_a_removal if {
 test_temporal_limits_passes_ten if count(temporal_limits.violations) == 0 with input as {"topology": topology}
 
 test_temporal_limits_finds_none_and_too_many if {
-	some limits in [{}, {"temporalQueriesPerMinute": 0}, {"temporalQueriesPerMinute": 11}]
-	count(temporal_limits.violations) == 1 with input as {"topology": {"limits": limits}}
+	every limits in [{}, {"temporalQueriesPerMinute": 0}, {"temporalQueriesPerMinute": 11}] {
+		count(temporal_limits.violations) == 1 with input as {"topology": {"limits": limits}}
+	}
 }

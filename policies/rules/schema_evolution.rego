@@ -2,8 +2,8 @@
 # title: no breaking schema change
 # description: >-
 #   The log is read for ever, and two releases run side by side: a schema must
-#   read and be read by every version that was released or registered, and an event is never
-#   renamed or removed.
+#   read and be read by every version that was released or registered, and an
+#   event is never renamed or removed.
 # custom:
 #   severity: error
 #   needs: [history]
@@ -20,10 +20,8 @@ violations contains {
 }
 
 violations contains {
-	"place": sprintf("schema %s", [subject]),
-	"detail": sprintf("was released in %s and is gone: events under it may be in the log, so it stays", [release]),
+	"place": sprintf("schema %s", [removed.subject]),
+	"detail": sprintf("was released in %s and is gone: events under it may be in the log, so it stays", [removed.release]),
 } if {
 	some removed in input.history.removed
-	subject := removed.subject
-	release := removed.release
 }

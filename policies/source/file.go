@@ -49,7 +49,7 @@ type found struct {
 // calls are the places that name a connector, however it came by its name.
 func (v *fileView) calls() []found {
 	var calls []found
-	add := func(at token.Pos, path, name, receiver string) {
+	v.references(v.parsed, func(at token.Pos, path, name, receiver string) {
 		c, ok := connectors[path]
 		of, _, _ := strings.Cut(name, ".") // the type, of a method
 		if !ok || !c.has(of) {
@@ -57,18 +57,13 @@ func (v *fileView) calls() []found {
 		}
 		file, line := v.place(at)
 		calls = append(calls, found{Call{File: file, Line: line, Call: path + "." + name, Kind: c.kind, Allowed: v.allows("direct-calls", line)}, receiver})
-	}
-	v.references(func(at token.Pos, path, name, receiver string) { add(at, path, name, receiver) })
+	})
 	return calls
 }
 
-// references calls f with each name of another package that the file uses:
-// "Get", or "Client.Do" with its receiver "net/http.Client".
-func (v *fileView) references(f func(at token.Pos, path, name, receiver string)) {
-	v.referencesIn(v.parsed, f)
-}
-
-func (v *fileView) referencesIn(root ast.Node, f func(at token.Pos, path, name, receiver string)) {
+// references calls f with each package-level name and method that a piece of the
+// file uses: "Get", or "Client.Do" with its receiver "net/http.Client".
+func (v *fileView) references(root ast.Node, f func(at token.Pos, path, name, receiver string)) {
 	ast.Inspect(root, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.SelectorExpr:

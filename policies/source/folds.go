@@ -36,7 +36,7 @@ func (v *fileView) bodyOf(n ast.Node) body {
 		file, line := v.place(at)
 		b.impure = append(b.impure, Use{File: file, Line: line, Name: name})
 	}
-	v.referencesIn(n, func(at token.Pos, path, name, _ string) {
+	v.references(n, func(at token.Pos, path, name, _ string) {
 		names, listed := impure[path]
 		if connector, ok := connectors[path]; ok && connector.has(name) || listed && (names == nil || slices.Contains(names, name)) {
 			use(at, path+"."+name)

@@ -16,15 +16,12 @@ import (
 // listed is a package as the go command lists it.
 type listed struct {
 	ImportPath     string
-	Name           string
 	Dir            string
 	Export         string
 	Standard       bool
-	DepOnly        bool
 	GoFiles        []string
 	CgoFiles       []string
 	IgnoredGoFiles []string
-	SFiles         []string
 	Imports        []string
 	ImportMap      map[string]string
 	Module         *struct {
@@ -52,7 +49,7 @@ func list(ctx context.Context, dir string) (*listing, error) {
 		return nil, fmt.Errorf("%s is no Go module (name its folder: nexus verify DIR): %w", dir, err)
 	}
 	cmd := exec.CommandContext(ctx, "go", "list", "-e", "-deps", "-export",
-		"-json=ImportPath,Name,Dir,Export,Standard,DepOnly,GoFiles,CgoFiles,IgnoredGoFiles,SFiles,Imports,ImportMap,Module,Error,DepsErrors", "./...")
+		"-json=ImportPath,Dir,Export,Standard,GoFiles,CgoFiles,IgnoredGoFiles,Imports,ImportMap,Module,Error,DepsErrors", "./...")
 	cmd.Dir = root
 	var errs bytes.Buffer
 	cmd.Stderr = &errs

@@ -11,11 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 )
 
 // loader type-checks one package after the other against export data.
 type loader struct {
-	list   *listing
 	files  *token.FileSet
 	export types.Importer
 }
@@ -29,7 +29,7 @@ func newLoader(l *listing) *loader {
 		}
 		return os.Open(p.Export)
 	}
-	return &loader{list: l, files: files, export: importer.ForCompiler(files, "gc", lookup)}
+	return &loader{files: files, export: importer.ForCompiler(files, "gc", lookup)}
 }
 
 type checkedPackage struct {
@@ -45,7 +45,7 @@ func newInfo() *types.Info {
 // check type-checks the package as it is built here.
 func (l *loader) check(p *listed) (*checkedPackage, error) {
 	c := &checkedPackage{info: newInfo()}
-	for _, name := range append(append([]string{}, p.GoFiles...), p.CgoFiles...) {
+	for _, name := range slices.Concat(p.GoFiles, p.CgoFiles) {
 		f, err := l.parse(p, name)
 		if err != nil {
 			return nil, err

@@ -9,6 +9,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"go/ast"
 	"go/token"
@@ -181,10 +182,7 @@ func withoutEcho(all []found) []Call {
 		calls = append(calls, c.Call)
 	}
 	slices.SortFunc(calls, func(a, b Call) int {
-		if a.File != b.File {
-			return strings.Compare(a.File, b.File)
-		}
-		return a.Line - b.Line
+		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line)
 	})
 	return calls
 }

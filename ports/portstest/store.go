@@ -151,14 +151,9 @@ var storeTroubleCases = []eventCase{
 	{title: "what is not committed is not given, and what was aborted never", run: func(t *eventTest) {
 		t.books(booking{id: "a", quantity: 1})
 		t.events(t.store, "a", 1)
-		abort := t.log.Uncommitted(t, &retail.StockReceived{Sku: t.id("a"), Quantity: 1, Reference: "uncommitted"},
-			&platform.Metadata{AggregateType: aggregateType, AggregateID: t.id("a"), Version: 2, CommandID: t.id("uncommitted")})
-		aborted := false
-		defer func() {
-			if !aborted {
-				abort()
-			}
-		}()
+		abort := sync.OnceFunc(t.log.Uncommitted(t, &retail.StockReceived{Sku: t.id("a"), Quantity: 1, Reference: "uncommitted"},
+			&platform.Metadata{AggregateType: aggregateType, AggregateID: t.id("a"), Version: 2, CommandID: t.id("uncommitted")}))
+		defer abort()
 		uncommitted := func(store ports.EventStore) bool {
 			events := t.all(store, "a")
 			return slices.ContainsFunc(events, func(e ports.Event) bool { return e.Metadata.CommandID == t.id("uncommitted") })
@@ -172,7 +167,6 @@ var storeTroubleCases = []eventCase{
 			}
 		}
 		abort()
-		aborted = true
 		out := t.books(booking{id: "a", quantity: 1})
 		for _, store := range []ports.EventStore{t.store, fresh, t.opened()} {
 			if events := t.events(store, "a", 2); events[1].Metadata.CommandID != out.CommandID {

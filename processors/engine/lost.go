@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -73,12 +74,7 @@ func (e *Engine) filled(ctx context.Context) (filled []int32, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var parts []int32
-	for p := range d.leaders {
-		parts = append(parts, p)
-	}
-	slices.Sort(parts)
-	all := across([]string{e.table}, parts)
+	all := across([]string{e.table}, slices.Sorted(maps.Keys(d.leaders)))
 	starts, err := topics{e}.offsets(ctx, all, offsetStart)
 	if err != nil {
 		return nil, err
