@@ -112,7 +112,7 @@ func Breaks(newer, older string) ([]string, error) {
 		reasons = append(reasons, "what was written before cannot be read: "+i.String())
 	}
 	for _, i := range forward {
-		reasons = append(reasons, "the earlier release cannot read it: "+i.String())
+		reasons = append(reasons, "the earlier version cannot read it: "+i.String())
 	}
 	return reasons, nil
 }

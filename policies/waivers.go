@@ -85,8 +85,8 @@ func (w Waiver) covers(v Violation) bool {
 }
 
 // Waive takes out of the violations what a waiver covers at that time. An
-// expired waiver covers nothing, and its violations say so. Waivers that cover
-// nothing, expired ones aside, are listed as idle.
+// expired waiver covers nothing, and its violations say so. Waivers of judged rules
+// that have no violation are listed as idle.
 func (v Verdict) Waive(waivers []Waiver, now time.Time) Verdict {
 	out := v
 	out.Violations, out.Waived, out.Idle = []Violation{}, []Waived{}, []Waiver{}

@@ -35,6 +35,17 @@ func (t *Topology) ProjectionLoop(p Projection) string { return t.ProjectionGrou
 // SinkGroup is the consumer group that mirrors the read model.
 func (t *Topology) SinkGroup(p Projection) string { return t.ProjectionGroup(p) + "-sink" }
 
+// Groups are the consumer groups of all that the topology declares, in its order.
+func (t *Topology) Groups() (names []string) {
+	for _, a := range t.Aggregates {
+		names = append(names, t.Group(a))
+	}
+	for _, p := range t.Projections {
+		names = append(names, t.ProjectionGroup(p), t.SinkGroup(p))
+	}
+	return names
+}
+
 // DeadLetters is the context's topic of records set aside.
 func (t *Topology) DeadLetters() string { return t.Context + ".dlq" }
 

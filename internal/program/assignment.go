@@ -35,13 +35,7 @@ func (r *running) assignment(ctx context.Context, t *topology.Topology) ([]group
 		return nil, err
 	}
 	defer cl.Close()
-	var groups []string
-	for _, a := range t.Aggregates {
-		groups = append(groups, t.Group(a))
-	}
-	for _, p := range t.Projections {
-		groups = append(groups, t.ProjectionGroup(p), t.SinkGroup(p))
-	}
+	groups := t.Groups()
 	described, err := kadm.NewClient(cl).DescribeGroups(ctx, groups...)
 	if err != nil {
 		return nil, r.denied(ctx, t, fmt.Errorf("asking for the members of the groups: %w", err))

@@ -78,7 +78,7 @@ func (s *System) running(ctx context.Context) (faults []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for running instances: %w", err)
 	}
-	ours := slices.DeleteFunc(groupNames(s.topology), func(name string) bool { _, ok := known[name]; return !ok })
+	ours := slices.DeleteFunc(s.topology.Groups(), func(name string) bool { _, ok := known[name]; return !ok })
 	if len(ours) == 0 { // none would mean all
 		return nil, nil
 	}
@@ -96,16 +96,6 @@ func (s *System) running(ctx context.Context) (faults []string, err error) {
 		}
 	}
 	return faults, nil
-}
-
-func groupNames(t *topology.Topology) (names []string) {
-	for _, a := range t.Aggregates {
-		names = append(names, t.Group(a))
-	}
-	for _, p := range t.Projections {
-		names = append(names, t.ProjectionGroup(p), t.SinkGroup(p))
-	}
-	return names
 }
 
 // used names what is on the topics and in the read models.

@@ -91,12 +91,15 @@ func TestRoleOf_tells_services_from_what_they_stand_on(t *testing.T) {
 			{Images: []string{"example.com/kafka-orders"}},
 			{Images: []string{"example.com/order-postgres"}},
 			{Images: []string{"node:22"}},
+			{Images: []string{"node:22"}, Command: []string{"npm", "run", "dev"}},
+			{Images: []string{"shop/prices"}, Command: []string{"prices", "--env", "dev"}},
 			{Images: []string{"confluentinc/cp-kafka"}, Labels: map[string]string{"nexus.role": "service"}},
 		},
 		Gateway: {
 			{Images: []string{"shop"}, Command: []string{"run", "--roles=gateway,processors"}},
 			{Images: []string{"shop"}, Command: []string{"nexus", "dev"}},
 			{Images: []string{"shop"}, Command: []string{"run", "--config", "nexus.yaml"}},
+			{Images: []string{"shop"}, Command: []string{"nexus", "run", "--instance", "a", "--config", "nexus.yaml"}},
 		},
 		Infrastructure: {
 			{Images: []string{"confluentinc/cp-kafka:7.9"}},

@@ -74,7 +74,7 @@ func roleOf(w *Workload) string {
 
 var (
 	rolesFlag    = regexp.MustCompile(`--roles[= ]"?([a-z,]+)`)
-	runsPlatform = regexp.MustCompile(`\b(dev|run --config)\b`)
+	runsPlatform = regexp.MustCompile(`^(\S+ )?(dev( |$)|run .*--config\b)`) // the program may be the image's entrypoint
 )
 
 func baseImage(image string) string {
