@@ -271,10 +271,14 @@ type Status struct {
 func (ps *Processors) Status() []Status {
 	all := make([]Status, 0, len(ps.groups))
 	for _, g := range ps.groups {
-		p := g.live.Load()
+		ended, p := g.ended.Load(), g.live.Load()
 		stats := g.engine.Stats()
 		status := Status{Group: g.name, Ready: p != nil && (p.Recovered() || stats.Spare), Stats: stats}
-		if ended := g.ended.Load(); ended != nil && !status.Ready {
+		switch {
+		case ended == nil:
+		case status.Ready: // a rebalance to come, which is not ready either, did not end with it
+			g.ended.CompareAndSwap(ended, nil)
+		default:
 			status.Err = *ended
 		}
 		all = append(all, status)
