@@ -135,8 +135,9 @@ func Load(ctx context.Context, o LoadOptions) (LoadReport, error) {
 	l.tell = p.tell
 	p.begin()
 	err = l.run(ctx, p.counted(o.Sources))
-	l.report.Answered = now().Sub(l.start)
+	answered := now().Sub(l.start)
 	p.end()
+	l.report.Answered = answered // nobody else reads the report any more
 	switch {
 	case err != nil && !l.answers:
 		return l.report, fmt.Errorf("nothing was loaded: %w", whatToDo(err, hintStart))
