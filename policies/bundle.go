@@ -29,8 +29,11 @@ type Rule struct {
 	Description string   `json:"description"`
 	Severity    string   `json:"severity"`
 	Remedy      string   `json:"remedy"` // a sentence that says what to do
-	Needs       []string `json:"needs"`  // parts of the facts without which it is not judged
+	Needs       []string `json:"needs"`  // parts of the facts without which it is not judged; of "a or b" one is enough
 }
+
+// either stands in a need between parts of which one is enough.
+const either = " or "
 
 // Policies are rules ready to be asked. They are safe for concurrent use.
 type Policies struct {
@@ -161,8 +164,10 @@ func describe(m *ast.Module) (Rule, error) {
 		return rule, fmt.Errorf("METADATA has no custom.needs: list the facts it judges, of %s", names(known))
 	}
 	for _, need := range rule.Needs {
-		if _, ok := known[need]; !ok {
-			return rule, fmt.Errorf("custom.needs has %q: there is %s", need, names(known))
+		for part := range strings.SplitSeq(need, either) {
+			if _, ok := known[part]; !ok {
+				return rule, fmt.Errorf("custom.needs has %q: there is %s", part, names(known))
+			}
 		}
 	}
 	return rule, nil

@@ -6,7 +6,7 @@
 #   can register what breaks.
 # custom:
 #   severity: error
-#   needs: [deploy]
+#   needs: [deploy or live]
 #   remedy: >-
 #     Set the registry's compatibility level to BACKWARD_TRANSITIVE or
 #     FULL_TRANSITIVE.
