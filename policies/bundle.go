@@ -30,6 +30,10 @@ type Rule struct {
 	Severity    string   `json:"severity"`
 	Remedy      string   `json:"remedy"` // a sentence that says what to do
 	Needs       []string `json:"needs"`  // parts of the facts without which it is not judged; of "a or b" one is enough
+
+	// Admission are the kinds of Kubernetes objects, such as "KafkaTopic.kafka.strimzi.io", that the rule judges one
+	// by one, so that deploy/admission has a template for it.
+	Admission []string `json:"admission,omitempty"`
 }
 
 // either stands in a need between parts of which one is enough.
@@ -146,10 +150,8 @@ func describe(m *ast.Module) (Rule, error) {
 				Title: a.Title, Description: strings.TrimSpace(a.Description),
 				Severity: fmt.Sprint(a.Custom["severity"]), Remedy: fmt.Sprint(a.Custom["remedy"]), Needs: []string{},
 			}
-			needs, _ := a.Custom["needs"].([]any)
-			for _, need := range needs {
-				rule.Needs = append(rule.Needs, fmt.Sprint(need))
-			}
+			rule.Needs = append(rule.Needs, texts(a.Custom["needs"])...)
+			rule.Admission = texts(a.Custom["admission"])
 		}
 	}
 	known := Facts{}.gathered()
@@ -171,6 +173,14 @@ func describe(m *ast.Module) (Rule, error) {
 		}
 	}
 	return rule, nil
+}
+
+func texts(list any) (all []string) {
+	items, _ := list.([]any)
+	for _, item := range items {
+		all = append(all, fmt.Sprint(item))
+	}
+	return all
 }
 
 func names(m map[string]bool) string { return strings.Join(slices.Sorted(maps.Keys(m)), ", ") }

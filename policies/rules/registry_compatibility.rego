@@ -7,6 +7,7 @@
 # custom:
 #   severity: error
 #   needs: [deploy or live]
+#   admission: [Pod, Deployment.apps, StatefulSet.apps, DaemonSet.apps, ReplicaSet.apps, Job.batch, CronJob.batch]
 #   remedy: >-
 #     Set the registry's compatibility level to BACKWARD_TRANSITIVE or
 #     FULL_TRANSITIVE.
