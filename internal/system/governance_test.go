@@ -3,6 +3,7 @@ package system
 import (
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -125,5 +126,11 @@ func TestStart_knows_what_governance_can_be(t *testing.T) {
 	_, err := Start(t.Context(), twoPartitions(), Config{Data: t.TempDir(), Governance: "off"})
 	if err == nil || !strings.Contains(err.Error(), `governance: "off": enforce or warn is wanted`) {
 		t.Errorf("error %v", err)
+	}
+	broken := twoPartitions()
+	broken.Aggregates = nil
+	_, err = Start(t.Context(), broken, Config{Data: t.TempDir(), Governance: config.Warn, Logger: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), "topology does not pass") || !strings.Contains(err.Error(), "this is none, nothing can run with it") {
+		t.Errorf("a topology with faults: %v", err)
 	}
 }

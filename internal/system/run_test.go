@@ -114,6 +114,8 @@ func TestRun_says_why_it_does_not_start(t *testing.T) {
 		c := c
 		c.Registry.URL = other.URL
 		refused(t, c, "nexus schemas register --registry "+other.URL, "shop.order.OrderPlaced")
+		c.Governance = config.Warn
+		refused(t, c, "nexus schemas register --registry "+other.URL, "governance is warn, which lets violations of policies pass; this is none")
 	})
 	t.Run("no broker answers", func(t *testing.T) {
 		c := c
