@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/clock"
+	"github.com/nexusblueprint/nexus/policies"
 	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/topology"
 )
@@ -30,6 +31,8 @@ type Options struct {
 
 	// Checks decide whether the program is ready.
 	Checks []Check
+	// Governance is what the start found; /readyz shows it.
+	Governance Governance
 	// Endpoints are the addresses under which the parts of the program are reached.
 	Endpoints Endpoints
 	// Version of the program, for the OpenAPI document.
@@ -45,6 +48,14 @@ type Options struct {
 // Check is one condition of readiness. It answers at once; detail says in a
 // sentence what is missing.
 type Check func() (name string, ok bool, detail string)
+
+// Governance is the verdict of the policies at the start, which does not change
+// while the program runs.
+type Governance struct {
+	Mode       string               `json:"mode"` // of the setting: enforce or warn
+	Violations []policies.Violation `json:"violations"`
+	NotJudged  []string             `json:"notJudged"` // rules whose facts a running program cannot see
+}
 
 // Endpoints are addresses of the running program.
 type Endpoints struct {
@@ -86,7 +97,7 @@ func New(o Options) (*Gateway, error) {
 		return nil, fmt.Errorf("making the gateway: the options lack %s", strings.Join(missing, ", "))
 	}
 	g := &Gateway{
-		surface:  surface{checks: o.Checks, endpoints: o.Endpoints.json(), log: o.Log},
+		surface:  surface{checks: o.Checks, governance: o.Governance.json(), endpoints: o.Endpoints.json(), log: o.Log},
 		topology: o.Topology, bus: o.Bus, states: o.States, history: o.History,
 		positions: o.Positions, search: o.Search, clock: o.Clock, random: o.Random,
 		flights: newFlights(), singles: newGate(singlesMax), lots: newGate(lotsMax), batches: newGate(batchesMax), queries: newGate(queriesMax),

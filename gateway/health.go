@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,11 +16,12 @@ import (
 // surface is what every process answers, whatever its roles: whether it lives,
 // whether it is ready, its metrics, and where its parts are.
 type surface struct {
-	checks    []Check
-	endpoints []byte
-	log       *slog.Logger
-	draining  atomic.Bool
-	hosts     atomic.Pointer[hostRule]
+	checks     []Check
+	governance []byte // as JSON
+	endpoints  []byte
+	log        *slog.Logger
+	draining   atomic.Bool
+	hosts      atomic.Pointer[hostRule]
 }
 
 // mount declares the routes.
@@ -34,10 +36,11 @@ func (o *surface) mount(e *gin.Engine, registry *prometheus.Registry) {
 
 // HealthOptions are what a process without a gateway shows. All are needed.
 type HealthOptions struct {
-	Checks    []Check
-	Endpoints Endpoints
-	Metrics   *prometheus.Registry
-	Log       *slog.Logger
+	Checks     []Check
+	Governance Governance
+	Endpoints  Endpoints
+	Metrics    *prometheus.Registry
+	Log        *slog.Logger
 }
 
 // Health answers for a process that has no gateway: /healthz, /readyz, /metrics
@@ -49,7 +52,7 @@ type Health struct {
 
 // NewHealth makes it; nothing is started.
 func NewHealth(o HealthOptions) *Health {
-	h := &Health{surface: surface{checks: o.Checks, endpoints: o.Endpoints.json(), log: o.Log}}
+	h := &Health{surface: surface{checks: o.Checks, governance: o.Governance.json(), endpoints: o.Endpoints.json(), log: o.Log}}
 	h.engine = newEngine("this process has no gateway: it answers /healthz, /readyz, /metrics and /api/admin/endpoints", h.guard, h.checkHost)
 	h.mount(h.engine, o.Metrics)
 	return h
@@ -90,12 +93,21 @@ func (o *surface) getReady(c *gin.Context) {
 		status = http.StatusServiceUnavailable
 	}
 	head := strconv.AppendBool([]byte(`{"ready":`), ready)
-	answer(c, status, append(append(head, body...), "]}"...))
+	body = append(append(append(head, body...), `],"governance":`...), o.governance...)
+	answer(c, status, append(body, '}'))
 }
 
 // getEndpoints is GET /api/admin/endpoints.
 func (o *surface) getEndpoints(c *gin.Context) {
 	answer(c, http.StatusOK, o.endpoints[:len(o.endpoints):len(o.endpoints)])
+}
+
+func (g Governance) json() []byte {
+	text, err := json.Marshal(g)
+	if err != nil {
+		panic(err) // it is made of texts and numbers
+	}
+	return text
 }
 
 func (e Endpoints) json() []byte {

@@ -94,9 +94,16 @@ func (d *description) common() {
 			"fields": list(object([]string{"name", "type"}, schema{"name": text("The field."), "type": schema{"type": "string", "enum": typeNames}})),
 		})),
 		"Endpoints": object([]string{"api", "bus", "registry"}, schema{"api": text("Base URL of this API."), "bus": text("host:port of the broker."), "registry": text("Base URL of the schema registry.")}),
-		"Readiness": object([]string{"ready", "checks"}, schema{"ready": schema{"type": "boolean"}, "checks": list(object([]string{"name", "ok", "detail"}, schema{
+		"Readiness": object([]string{"ready", "checks", "governance"}, schema{"ready": schema{"type": "boolean"}, "checks": list(object([]string{"name", "ok", "detail"}, schema{
 			"name": text("What is checked."), "ok": schema{"type": "boolean"}, "detail": text("What is missing."),
-		}))}),
+		})), "governance": object([]string{"mode", "violations", "notJudged"}, schema{
+			"mode":      text("What a start does with violations: enforce (it stops) or warn (it shows them here)."),
+			"notJudged": list(text("A rule that a running program cannot judge: nexus verify does.")),
+			"violations": list(object([]string{"rule", "severity", "place", "detail"}, schema{
+				"rule": text("Id of the rule."), "severity": text("error or warning."), "place": text("Topic, subject or part of the topology."),
+				"detail": text("What is wrong and what to do."),
+			})),
+		})}),
 	} {
 		d.schemas[name] = s
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nexusblueprint/nexus/internal/clock"
+	"github.com/nexusblueprint/nexus/policies"
 )
 
 // rig is a gateway over a world.
@@ -51,7 +52,8 @@ func newRig(t testing.TB, checks ...Check) *rig {
 	r := &rig{world: w, t: t, metrics: prometheus.NewRegistry(), logged: &syncBuffer{}}
 	g, err := New(Options{
 		Topology: w.topology, Bus: w, States: states{w}, History: w, Positions: w, Search: &w.found,
-		Checks: checks, Endpoints: Endpoints{API: "http://127.0.0.1:8080", Bus: "127.0.0.1:9092", Registry: "http://127.0.0.1:8081"},
+		Governance: Governance{Mode: "warn", Violations: []policies.Violation{{Rule: "append-only", Severity: "error", Place: "broker: topic a.events", Detail: "loses events"}}, NotJudged: []string{"direct-calls"}},
+		Checks:     checks, Endpoints: Endpoints{API: "http://127.0.0.1:8080", Bus: "127.0.0.1:9092", Registry: "http://127.0.0.1:8081"},
 		Version: "0.0.0", Metrics: r.metrics, Random: rand.NewChaCha8([32]byte{1}),
 		Clock: clock.Func(func() time.Time { return time.UnixMilli(w.now.Load()) }),
 		Log:   slog.New(slog.NewTextHandler(r.logged, nil)),

@@ -116,7 +116,10 @@ func TestServer_readiness(t *testing.T) {
 		t.Errorf("body %s", a.body)
 	}
 	ready = true
-	r.do(http.MethodGet, "/readyz", "").is(200).says("ready", "true")
+	a = r.do(http.MethodGet, "/readyz", "").is(200).says("ready", "true")
+	if want := `],"governance":{"mode":"warn","violations":[{"rule":"append-only","severity":"error","place":"broker: topic a.events","detail":"loses events"}],"notJudged":["direct-calls"]}}`; !strings.HasSuffix(strings.TrimSpace(a.body), want) {
+		t.Errorf("body %s, want it to end in %s", a.body, want)
+	}
 	r.draining.Store(true)
 	r.do(http.MethodGet, "/readyz", "").is(503)
 	r.do(http.MethodGet, "/healthz", "").is(200)

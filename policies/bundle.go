@@ -29,8 +29,15 @@ type Rule struct {
 	Description string   `json:"description"`
 	Severity    string   `json:"severity"`
 	Remedy      string   `json:"remedy"` // a sentence that says what to do
-	Needs       []string `json:"needs"`  // parts of the facts without which it is not judged
+	Needs       []string `json:"needs"`  // parts of the facts without which it is not judged; of "a or b" one is enough
+
+	// Admission are the kinds of Kubernetes objects, such as "KafkaTopic.kafka.strimzi.io", that the rule judges one
+	// by one, so that deploy/admission has a template for it.
+	Admission []string `json:"admission,omitempty"`
 }
+
+// either stands in a need between parts of which one is enough.
+const either = " or "
 
 // Policies are rules ready to be asked. They are safe for concurrent use.
 type Policies struct {
@@ -143,10 +150,8 @@ func describe(m *ast.Module) (Rule, error) {
 				Title: a.Title, Description: strings.TrimSpace(a.Description),
 				Severity: fmt.Sprint(a.Custom["severity"]), Remedy: fmt.Sprint(a.Custom["remedy"]), Needs: []string{},
 			}
-			needs, _ := a.Custom["needs"].([]any)
-			for _, need := range needs {
-				rule.Needs = append(rule.Needs, fmt.Sprint(need))
-			}
+			rule.Needs = append(rule.Needs, texts(a.Custom["needs"])...)
+			rule.Admission = texts(a.Custom["admission"])
 		}
 	}
 	known := Facts{}.gathered()
@@ -161,11 +166,21 @@ func describe(m *ast.Module) (Rule, error) {
 		return rule, fmt.Errorf("METADATA has no custom.needs: list the facts it judges, of %s", names(known))
 	}
 	for _, need := range rule.Needs {
-		if _, ok := known[need]; !ok {
-			return rule, fmt.Errorf("custom.needs has %q: there is %s", need, names(known))
+		for part := range strings.SplitSeq(need, either) {
+			if _, ok := known[part]; !ok {
+				return rule, fmt.Errorf("custom.needs has %q: there is %s", part, names(known))
+			}
 		}
 	}
 	return rule, nil
+}
+
+func texts(list any) (all []string) {
+	items, _ := list.([]any)
+	for _, item := range items {
+		all = append(all, fmt.Sprint(item))
+	}
+	return all
 }
 
 func names(m map[string]bool) string { return strings.Join(slices.Sorted(maps.Keys(m)), ", ") }

@@ -38,8 +38,8 @@ func TestGovernance_the_reference_is_what_rules_and_fixtures_say(t *testing.T) {
 		if i < 0 {
 			t.Fatalf("rule %s has no fixture whose name begins with 1-", rule.ID)
 		}
-		fmt.Fprintf(&b, "\n## %s\n\n**%s.** %s\n\n%s (Severity: %s; needs: %s.)\n",
-			rule.ID, upperFirst(rule.Title), rule.Description, comments.ReplaceAllString(rule.Remedy, "`$0`"), rule.Severity, strings.Join(rule.Needs, ", "))
+		fmt.Fprintf(&b, "\n## %s\n\n**%s.** %s\n\n%s (Severity: %s; needs: %s%s.)\n",
+			rule.ID, upperFirst(rule.Title), rule.Description, comments.ReplaceAllString(rule.Remedy, "`$0`"), rule.Severity, strings.Join(rule.Needs, ", "), admitted(rule))
 		fmt.Fprintf(&b, "\nViolates it: %s\n", fixtures[i].comment)
 		example(&b, fixtures[i].cases["bad"])
 		b.WriteString("\nDoes not:\n")
@@ -54,6 +54,19 @@ func TestGovernance_the_reference_is_what_rules_and_fixtures_say(t *testing.T) {
 	if b.String() != string(text) {
 		t.Errorf("%s is not what the rules and fixtures say; if the change is meant, rewrite it with go test ./policies -update", file)
 	}
+}
+
+// admitted names the kinds that a cluster can ask the rule about.
+func admitted(rule Rule) string {
+	if len(rule.Admission) == 0 {
+		return ""
+	}
+	var kinds []string
+	for _, k := range rule.Admission {
+		kind, _, _ := strings.Cut(k, ".")
+		kinds = append(kinds, kind)
+	}
+	return "; at admission: " + strings.Join(kinds, ", ")
 }
 
 // comments of source are code where a remedy names them.

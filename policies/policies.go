@@ -89,7 +89,7 @@ func (p *Policies) Judge(ctx context.Context, facts Facts) (Verdict, error) {
 	v := Verdict{Judged: []string{}, NotJudged: []string{}, Violations: []Violation{}, Waived: []Waived{}, Idle: []Waiver{}}
 	there := facts.gathered()
 	for _, rule := range p.Rules() {
-		if slices.ContainsFunc(rule.Needs, func(need string) bool { return !there[need] }) {
+		if slices.ContainsFunc(rule.Needs, func(need string) bool { return !met(need, there) }) {
 			v.NotJudged = append(v.NotJudged, rule.ID)
 			continue
 		}
@@ -111,6 +111,11 @@ func (p *Policies) Judge(ctx context.Context, facts Facts) (Verdict, error) {
 		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, strings.Compare(a.String(), b.String()))
 	})
 	return v, nil
+}
+
+// met says that a part is there that a rule needs, or one of "a or b".
+func met(need string, there map[string]bool) bool {
+	return slices.ContainsFunc(strings.Split(need, either), func(part string) bool { return there[part] })
 }
 
 func violationOf(rule Rule, found any) (Violation, error) {

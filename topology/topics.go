@@ -170,25 +170,41 @@ type Actual struct {
 	Config     map[string]string // every setting the topic has, with Kafka's names
 }
 
-// Compare says what is wrong with the topics a broker has, all of it, each with
-// what to do. Topics that are missing are not faults: they can be created.
-func (t *Topology) Compare(actual map[string]Actual) []string {
-	var faults []string
+// Difference is what a broker's topic has otherwise than the topology says.
+type Difference struct {
+	Topic   Topic
+	Setting string // Kafka's name; empty for the number of partitions
+	Fault   string // what is wrong and what to do
+}
+
+// Differences lists what is wrong with the topics a broker has, all of it. Topics that are missing are none: they
+// can be created.
+func (t *Topology) Differences(actual map[string]Actual) []Difference {
+	var all []Difference
 	for _, want := range t.Topics() {
 		have, ok := actual[want.Name]
 		if !ok {
 			continue
 		}
 		if have.Partitions != want.Partitions {
-			faults = append(faults, fmt.Sprintf("topic %s has %d partitions, the topology says %d: state Partitions: %d in the topology, or copy the context into new topics; adding partitions would scatter its keys",
-				want.Name, have.Partitions, want.Partitions, have.Partitions))
+			all = append(all, Difference{Topic: want, Fault: fmt.Sprintf("topic %s has %d partitions, the topology says %d: state Partitions: %d in the topology, or copy the context into new topics; adding partitions would scatter its keys",
+				want.Name, have.Partitions, want.Partitions, have.Partitions)})
 		}
 		for _, name := range sortedKeys(want.Config) {
 			if got := have.Config[name]; got != want.Config[name] {
-				faults = append(faults, fmt.Sprintf("topic %s has %s=%s, the topology needs %s: set it with kafka-configs --alter --topic %s --add-config %s=%s, after making sure that nothing was lost under the old setting",
-					want.Name, name, got, want.Config[name], want.Name, name, want.Config[name]))
+				all = append(all, Difference{Topic: want, Setting: name, Fault: fmt.Sprintf("topic %s has %s=%s, the topology needs %s: set it with kafka-configs --alter --topic %s --add-config %s=%s, after making sure that nothing was lost under the old setting",
+					want.Name, name, got, want.Config[name], want.Name, name, want.Config[name])})
 			}
 		}
+	}
+	return all
+}
+
+// Compare is Differences, in words alone.
+func (t *Topology) Compare(actual map[string]Actual) []string {
+	var faults []string
+	for _, d := range t.Differences(actual) {
+		faults = append(faults, d.Fault)
 	}
 	return faults
 }

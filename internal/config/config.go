@@ -19,6 +19,7 @@ type Config struct {
 	Instance    string   // name of this instance, stable over restarts, of no other
 	Replication int      // replicas of topics that are created; 0: three, or as many as there are brokers
 	Standby     bool     // keep copies of the tables of all other instances
+	Governance  string   // Enforce or Warn: what violations of the policies do to a start
 	LeaveOnStop bool     // give the partitions away at a stop instead of keeping them for a restart
 	Bus         Bus
 	Registry    Registry
@@ -30,6 +31,12 @@ const (
 	Gateway    = "gateway"
 	Processors = "processors"
 	Sink       = "sink"
+)
+
+// What a start does with violations of the policies.
+const (
+	Enforce = "enforce" // it stops
+	Warn    = "warn"    // it goes on and shows them
 )
 
 // Known are all roles, in the order of a command's way.

@@ -87,8 +87,8 @@ func TestLoad_names_all_faults(t *testing.T) {
 		{"unknown and misspelt keys", "lissen: x\nbus: {usr: x}\nurl: x\nLISTEN: x\n", nil, nil, []string{
 			"nexus.yaml:1:1: unknown key lissen; the keys are in", "nexus.yaml:2:7: unknown key bus.usr", "nexus.yaml:3:1: unknown key url: is bus.url meant?", "nexus.yaml:4:1: unknown key LISTEN: is listen meant?",
 		}},
-		{"values of the wrong kind", stack + "roles: gateway,router\nreplication: many\nstandby: perhaps\n", map[string]string{"NEXUS_LISTEN": "8080"}, []string{"--bus-mechanism", "GSSAPI"}, []string{
-			`nexus.yaml:7:8: roles: there is no role "router": gateway, processors, sink are known`, "nexus.yaml:8:14: replication:", "nexus.yaml:9:10: standby:", "NEXUS_LISTEN: listen:", "--bus-mechanism: bus.mechanism:",
+		{"values of the wrong kind", stack + "roles: gateway,router\nreplication: many\nstandby: perhaps\ngovernance: off\n", map[string]string{"NEXUS_LISTEN": "8080"}, []string{"--bus-mechanism", "GSSAPI"}, []string{
+			`nexus.yaml:7:8: roles: there is no role "router": gateway, processors, sink are known`, "nexus.yaml:8:14: replication:", "nexus.yaml:9:10: standby:", `nexus.yaml:10:13: governance: "off": enforce or warn is wanted`, "NEXUS_LISTEN: listen:", "--bus-mechanism: bus.mechanism:",
 		}},
 		{"addresses", "bus: kafka://a,b:2/x\nregistry: ftp://r\nsearch: http://s\n", nil, nil, []string{`nexus.yaml:1:6: bus.url: "a"`, `bus.url: "b:2/x"`, "nexus.yaml:2:11: registry.url:", "nexus.yaml:3:9: search.url:"}},
 		{"a password in the file", "bus: {url: 'kafka://a:1', user: u, password: hush}\nregistry: http://r\n", nil, nil, []string{"bus.password does not belong into this file: set NEXUS_BUS_PASSWORD, or name a file with bus.passwordFile"}},

@@ -46,6 +46,10 @@ var settings = []setting{
 		doc: "Keep copies of the tables that other instances hold, so that a partition moves without a restore. It costs every instance the disk and the reading of all tables.",
 	},
 	{
+		key: "governance", value: Enforce + "|" + Warn, first: Enforce, set: SetGovernance,
+		doc: "What a start does with violations of the policies. enforce: it stops. warn: it goes on, and shows them in the log, at /readyz and as nexus_governance_violations. What nothing can run with stops it all the same: faults of the topology, other partitions, schemas that are not registered.",
+	},
+	{
 		key: "leaveOnStop", value: "true|false", first: "false", set: truth(func(c *Config) *bool { return &c.LeaveOnStop }),
 		doc: "What a stop means. false: the instance comes back, its partitions wait for it until the session timeout. true: it does not, its partitions move at once.",
 	},
@@ -190,6 +194,16 @@ func setReplication(c *Config, v string) error {
 		return fmt.Errorf("%q: a whole number from 0 is wanted", v)
 	}
 	c.Replication = n
+	return nil
+}
+
+// SetGovernance takes what a start does with violations of the policies.
+func SetGovernance(c *Config, v string) error {
+	v = strings.TrimSpace(v)
+	if v != Enforce && v != Warn {
+		return fmt.Errorf("%q: %s or %s is wanted", v, Enforce, Warn)
+	}
+	c.Governance = v
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/system"
 	"github.com/nexusblueprint/nexus/topology"
 )
@@ -44,6 +45,7 @@ func devCommand(t *topology.Topology, o Options) *cobra.Command {
 	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:8080", "`host:port` of the API")
 	f.StringVar(&cfg.BusListen, "bus-listen", "127.0.0.1:9092", "`host:port` of the broker")
 	f.StringVar(&cfg.RegistryListen, "registry-listen", "127.0.0.1:8081", "`host:port` of the schema registry")
+	f.StringVar(&cfg.Governance, "governance", config.Enforce, "what violations of the policies do to the start: `enforce|warn` (stop it, or be shown)")
 	f.BoolVar(&cfg.Reset, "reset", false, "empty the data folder first")
 	f.BoolVar(&noSample, "no-sample", false, "do not load the sample data into a new folder")
 	f.StringVar(&durability, "durability", "process", "what survives: process (kill -9) or sync (power loss, slower)")

@@ -96,10 +96,8 @@ func (d *doctor) registry(ctx context.Context, r *running) {
 		d.ok("registry", "%s has all %d schemas of this program", r.endpoints.Registry, len(d.topology.Subjects()))
 	}
 	switch err := r.framer.CheckLevels(ctx); {
-	case errors.Is(err, serde.ErrNoLevel):
+	case errors.Is(err, serde.ErrNoLevel), errors.Is(err, serde.ErrWeakLevel):
 		d.fail("compatibility", setLevel, "%v", err)
-	case errors.Is(err, serde.ErrWeakLevel):
-		d.warn("compatibility", setLevel, "%v", err)
 	case err != nil:
 		d.warn("compatibility", "ask again", "the levels cannot be read: %v", err)
 	default:

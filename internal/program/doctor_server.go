@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/nexusblueprint/nexus/policies"
 )
 
 // api judges whether the API answers, is ready, and agrees on the time.
@@ -38,6 +40,10 @@ func (d *doctor) api(ctx context.Context) (answers bool) {
 			Name, Detail string
 			OK           bool
 		}
+		Governance *struct { // an earlier release says nothing of it
+			Violations []policies.Violation
+			NotJudged  []string
+		}
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil || json.Unmarshal(body, &ready) != nil || ready.Ready == nil {
@@ -55,8 +61,25 @@ func (d *doctor) api(ctx context.Context) (answers bool) {
 		}
 		d.fail(name, "wait: it may be starting or stopping; its log says more if this stays", "%s answers and is not ready: %s", d.at.server, strings.Join(not, "; "))
 	}
+	if g := ready.Governance; g != nil {
+		d.governance(g.Violations, g.NotJudged)
+	}
 	d.clock(resp.Header.Get("Date"), middle)
 	return true
+}
+
+// governance repeats what the policies said at the server's start.
+func (d *doctor) governance(violations []policies.Violation, notJudged []string) {
+	const name = "governance"
+	if len(violations) == 0 {
+		d.ok(name, "at the start no policy was violated; left to nexus verify: %s", strings.Join(notJudged, ", "))
+		return
+	}
+	all := make([]string, len(violations))
+	for i, v := range violations {
+		all[i] = v.String()
+	}
+	d.warn(name, "mend them, then start with governance: enforce", "the start went on with %d violations of the policies:\n%s", len(all), strings.Join(all, "\n"))
 }
 
 // Clocks may differ by so much. Ids that carry their time are refused as stale

@@ -54,7 +54,7 @@ func found(t *testing.T, all map[string]finding, name, verdict, says string) {
 
 func TestDoctor_finds_nothing_wrong_with_a_healthy_system(t *testing.T) {
 	all := examined(t, testTopology(), 0, "--server", world.API, "--data", world.data)
-	for _, name := range []string{"data folder", "disk", "log size", "API", "clock", "broker", "topics", "registry", "compatibility"} {
+	for _, name := range []string{"data folder", "disk", "log size", "API", "governance", "clock", "broker", "topics", "registry", "compatibility"} {
 		found(t, all, name, fine, "")
 	}
 	found(t, all, "data folder", fine, fmt.Sprintf("is held by process %d, format 1, and answers at %s", os.Getpid(), world.API))
@@ -102,6 +102,13 @@ func TestDoctor_finds_what_is_wrong_with(t *testing.T) {
 			found(t, all, "endpoints", fails, "does not say where its parts are")
 		}
 	})
+	t.Run("a system that started with violations of the policies", func(t *testing.T) {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{"ready":true,"checks":[],"governance":{"mode":"warn","violations":[{"rule":"append-only","severity":"error","place":"broker: topic shop.order.events","detail":"it forgets"}],"notJudged":["direct-calls"]}}`)
+		}))
+		defer s.Close()
+		found(t, examined(t, testTopology(), 1, "--server", s.URL, "--data", empty), "governance", warns, "1 violations of the policies:\nbroker: topic shop.order.events: append-only: it forgets")
+	})
 	t.Run("topics of another topology", func(t *testing.T) {
 		other := testTopology()
 		other.Partitions = 3
@@ -124,7 +131,7 @@ func TestDoctor_finds_what_is_wrong_with(t *testing.T) {
 		registrytest.SetLevel(t, world.Registry, "", "NONE")
 		found(t, examined(t, testTopology(), 1, "--server", world.API, "--data", empty), "compatibility", fails, "level NONE")
 		registrytest.SetLevel(t, world.Registry, "", "BACKWARD")
-		found(t, examined(t, testTopology(), 0, "--server", world.API, "--data", empty), "compatibility", warns, "too weak")
+		found(t, examined(t, testTopology(), 1, "--server", world.API, "--data", empty), "compatibility", fails, "too weak")
 	})
 	t.Run("a folder of a newer release", func(t *testing.T) {
 		dir := t.TempDir()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -11,15 +13,13 @@ import (
 	"github.com/nexusblueprint/nexus/ports"
 )
 
-// CheckLevels judges whether the registry lets only versions in that can read all earlier ones, as a log needs that is
-// read for ever. It asks for the level of every subject of the program.
+// Levels asks for the compatibility level of every subject of the program.
 //
-// Errors: [ErrNoLevel] if for some subject nothing is checked at all: do not start. [ErrWeakLevel] if the levels are
-// set but too weak: warn. Both name the subjects. [ErrRegistry] if the registry could not be asked.
-func (s *Serde) CheckLevels(ctx context.Context) error {
+// Errors: [ErrRegistry] if the registry could not be asked.
+func (s *Serde) Levels(ctx context.Context) (map[string]ports.Level, error) {
 	entries, err := s.published()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	levels := make([]ports.Level, len(entries))
 	group, gctx := errgroup.WithContext(ctx)
@@ -31,19 +31,36 @@ func (s *Serde) CheckLevels(ctx context.Context) error {
 		})
 	}
 	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	all := map[string]ports.Level{}
+	for i, e := range entries {
+		all[e.Name] = levels[i]
+	}
+	return all, nil
+}
+
+// CheckLevels judges whether the registry lets only versions in that can read all earlier ones, as a log needs that is
+// read for ever.
+//
+// Errors: [ErrNoLevel] if for some subject nothing is checked at all. [ErrWeakLevel] if the levels are set but too
+// weak. Both name the subjects. [ErrRegistry] if the registry could not be asked.
+func (s *Serde) CheckLevels(ctx context.Context) error {
+	levels, err := s.Levels(ctx)
+	if err != nil {
 		return err
 	}
 	var without, weak []string
-	for i, e := range entries {
-		switch levels[i] {
+	for _, name := range slices.Sorted(maps.Keys(levels)) {
+		switch level := levels[name]; level {
 		case ports.LevelBackwardTransitive, ports.LevelFullTransitive:
 		case ports.LevelNone:
-			without = append(without, e.Name)
+			without = append(without, name)
 		default:
-			weak = append(weak, fmt.Sprintf("%s (%s)", e.Name, levels[i]))
+			weak = append(weak, fmt.Sprintf("%s (%s)", name, level))
 		}
 	}
-	return errors.Join(levelError(ErrNoLevel, without, len(entries)), levelError(ErrWeakLevel, weak, len(entries)))
+	return errors.Join(levelError(ErrNoLevel, without, len(levels)), levelError(ErrWeakLevel, weak, len(levels)))
 }
 
 func levelError(kind error, subjects []string, all int) error {

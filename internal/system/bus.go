@@ -14,7 +14,6 @@ import (
 	"github.com/nexusblueprint/nexus/adapters/embedded/broker"
 	"github.com/nexusblueprint/nexus/adapters/kafka"
 	"github.com/nexusblueprint/nexus/internal/kafkalog"
-	"github.com/nexusblueprint/nexus/policies"
 	"github.com/nexusblueprint/nexus/processors"
 	"github.com/nexusblueprint/nexus/processors/engine"
 	"github.com/nexusblueprint/nexus/topology"
@@ -157,7 +156,7 @@ func (s *System) openTopics(ctx context.Context) error {
 			return &FaultsError{Gate: "topics", Faults: []string{unfinished}}
 		}
 	}
-	err := provisionTopics(ctx, s.bus.client, s.topology, s.bus.replication)
+	err := provisionTopics(ctx, s.bus.client, s.topology, s.bus.replication, s.governed)
 	if errors.Is(err, kerr.TopicAuthorizationFailed) {
 		return s.denied(ctx, err)
 	}
@@ -176,21 +175,4 @@ func (s *System) openTopics(ctx context.Context) error {
 		s.logger.Warn("the topics' settings weaken a guarantee", "why", text)
 	}
 	return nil
-}
-
-func (s *System) judgeLive(ctx context.Context) error {
-	actual, err := ActualTopics(ctx, s.bus.admin, s.topology)
-	if err != nil {
-		return err
-	}
-	live := &policies.Live{Topics: map[string]policies.LiveTopic{}, Registry: &policies.LiveRegistry{Subjects: []string{}}}
-	for name, topic := range actual {
-		live.Topics[name] = policies.LiveTopic(topic)
-	}
-	for _, subject := range s.topology.Subjects() {
-		if _, registered := s.serde.ID(subject); registered {
-			live.Registry.Subjects = append(live.Registry.Subjects, subject)
-		}
-	}
-	return s.judge(ctx, live)
 }

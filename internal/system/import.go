@@ -26,10 +26,10 @@ import (
 func Import(ctx context.Context, t *topology.Topology, settings config.Config, seed Seed, logger *slog.Logger) error {
 	s := &System{settings: settings, seed: &seed, logger: logger, topology: t, roles: newRoles(logger)}
 	for _, step := range []func(context.Context) error{
-		s.judgeDeclaration, s.openBus, s.judgeUnused, s.openRegistry, s.beginImport, s.judgeLive, s.complete,
+		s.judgeDeclaration, s.openBus, s.judgeUnused, s.openRegistry, s.judgeLive, s.beginImport, s.judgeLive, s.sayVerdict, s.complete,
 	} {
 		if err := step(ctx); err != nil {
-			return errors.Join(err, s.Stop())
+			return errors.Join(s.notGoverned(err), s.Stop())
 		}
 	}
 	return s.Stop()
@@ -159,7 +159,7 @@ func (s *System) indexed(ctx context.Context) (faults []string, err error) {
 
 // beginImport creates the topics, and the one that keeps instances from starting.
 func (s *System) beginImport(ctx context.Context) error {
-	if err := provisionTopics(ctx, s.bus.client, s.topology, s.bus.replication); err != nil {
+	if err := provisionTopics(ctx, s.bus.client, s.topology, s.bus.replication, s.governed); err != nil {
 		return err
 	}
 	_, err := s.bus.admin.CreateTopic(ctx, 1, s.bus.replication, nil, s.topology.Importing())

@@ -62,18 +62,8 @@ func (s *System) openSharedRegistry(ctx context.Context) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, reachPatience)
 	defer cancel()
-	if err := s.serde.Load(ctx); errors.Is(err, serde.ErrNotRegistered) {
+	if err = s.serde.Load(ctx); errors.Is(err, serde.ErrNotRegistered) {
 		return fmt.Errorf("the registry lacks schemas of this program, and a start registers none: run `nexus schemas register --registry %s` first: %w", s.endpoint, err)
-	} else if err != nil {
-		return err
 	}
-	switch err := s.serde.CheckLevels(ctx); {
-	case errors.Is(err, serde.ErrNoLevel):
-		return &FaultsError{Gate: "the registry at " + s.endpoint, Faults: []string{err.Error() + ": set BACKWARD_TRANSITIVE or FULL_TRANSITIVE, because the log is read for ever and every version must stay readable"}}
-	case errors.Is(err, serde.ErrWeakLevel):
-		s.logger.Warn("the registry lets schemas in that break readers of the log", "why", err)
-		return nil
-	default:
-		return err
-	}
+	return err
 }

@@ -114,16 +114,13 @@ func TestRun_says_why_it_does_not_start(t *testing.T) {
 		c := c
 		c.Registry.URL = other.URL
 		refused(t, c, "nexus schemas register --registry "+other.URL, "shop.order.OrderPlaced")
+		c.Governance = config.Warn
+		refused(t, c, "nexus schemas register --registry "+other.URL, "governance is warn, which lets violations of policies pass; this is none")
 	})
 	t.Run("no broker answers", func(t *testing.T) {
 		c := c
 		c.Bus.URL = "kafka://127.0.0.1:1"
 		refused(t, c, "no broker answers at 127.0.0.1:1")
-	})
-	t.Run("the registry checks nothing", func(t *testing.T) {
-		registrytest.SetLevel(t, c.Registry.URL, "", "NONE")
-		defer registrytest.SetLevel(t, c.Registry.URL, "", "FULL_TRANSITIVE")
-		refused(t, c, "the registry at "+c.Registry.URL, "set BACKWARD_TRANSITIVE or FULL_TRANSITIVE")
 	})
 	t.Run("the broker is too old", func(t *testing.T) {
 		old := settings(t, kafkatest.Kfake(t, kfake.MaxVersions(kversion.V3_9_0())), true)
@@ -152,6 +149,13 @@ func TestRun_says_why_it_does_not_start(t *testing.T) {
 			}
 		}()
 		refused(t, c, "topic shop.order.events has 3 partitions", "cleanup.policy=compact")
+	})
+	t.Run("the registry checks nothing", func(t *testing.T) {
+		registrytest.SetLevel(t, c.Registry.URL, "", "NONE")
+		defer registrytest.SetLevel(t, c.Registry.URL, "", "FULL_TRANSITIVE")
+		refused(t, c, "governance does not pass", "registry: subject shop.order.OrderPlaced: registry-compatibility: has the level NONE: set BACKWARD_TRANSITIVE or FULL_TRANSITIVE", "--governance=warn")
+		registrytest.SetLevel(t, c.Registry.URL, "", "BACKWARD")
+		refused(t, c, "registry: subject shop.order.OrderPlaced: registry-compatibility: has the level BACKWARD")
 	})
 	t.Run("no search store answers, or one of another release", func(t *testing.T) {
 		other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,6 +37,7 @@ type Config struct {
 	Sync           bool   // fsync every write before it is acknowledged
 	Reset          bool   // empty the folder first
 	Seed           *Seed  // fills a new system before anything of it runs; may be nil
+	Governance     string // config.Enforce or config.Warn; empty: Enforce
 	Version        string
 	Logger         *slog.Logger
 }
@@ -71,6 +73,7 @@ type System struct {
 	metrics   *prometheus.Registry
 	endpoints Endpoints
 	verdict   policies.Verdict
+	judging   time.Duration // what the verdict took
 	checks    []gateway.Check
 	closers   []func() error // in the order of opening
 }
@@ -80,6 +83,11 @@ func Start(ctx context.Context, t *topology.Topology, cfg Config) (*System, erro
 	settings := *config.Default()
 	settings.Data, settings.Listen, settings.Instance = cfg.Data, cfg.Listen, "dev"
 	settings.Bus.Listen, settings.Registry.Listen = cfg.BusListen, cfg.RegistryListen
+	if cfg.Governance != "" {
+		if err := config.SetGovernance(&settings, cfg.Governance); err != nil {
+			return nil, fmt.Errorf("governance: %w", err)
+		}
+	}
 	s := &System{settings: settings, sync: cfg.Sync, reset: cfg.Reset, seed: cfg.Seed, version: cfg.Version, logger: cfg.Logger, topology: t}
 	return s.start(ctx)
 }
@@ -100,11 +108,11 @@ func (s *System) start(ctx context.Context) (*System, error) {
 	s.metrics, s.roles = prometheus.NewRegistry(), newRoles(s.logger)
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, step := range []func(context.Context) error{
-		s.judgeDeclaration, s.openFolder, s.openBus, s.openRegistry, s.openTopics, s.judgeLive, s.fill,
+		s.judgeDeclaration, s.openFolder, s.openBus, s.openRegistry, s.openTopics, s.judgeLive, s.sayVerdict, s.fill,
 		s.openSearch, s.openLocal, s.openListener, s.startRoles, s.awaitReady,
 	} {
 		if err := step(ctx); err != nil {
-			return nil, errors.Join(err, s.Stop())
+			return nil, errors.Join(s.notGoverned(err), s.Stop())
 		}
 	}
 	return s, nil
@@ -140,35 +148,6 @@ func (s *System) Stop() error {
 }
 
 func (s *System) onStop(f func() error) { s.closers = append(s.closers, f) }
-
-func (s *System) judgeDeclaration(ctx context.Context) error {
-	if faults := s.topology.Faults(); len(faults) > 0 {
-		return &FaultsError{Gate: "topology", Faults: faults}
-	}
-	return s.judge(ctx, nil)
-}
-
-// judge asks the policies about what a running binary knows.
-func (s *System) judge(ctx context.Context, live *policies.Live) error {
-	description := s.topology.Describe()
-	schemas, err := policies.ReadSchemas(description, "")
-	if err != nil {
-		return err
-	}
-	verdict, err := policies.Judge(ctx, policies.Facts{Version: policies.FactsVersion, Topology: &description, Schemas: schemas, Live: live})
-	if err != nil {
-		return err
-	}
-	s.verdict = verdict
-	if verdict.OK() {
-		return nil
-	}
-	faults := make([]string, len(verdict.Violations))
-	for i, v := range verdict.Violations {
-		faults[i] = v.String()
-	}
-	return &FaultsError{Gate: "governance", Faults: faults}
-}
 
 func (s *System) openFolder(context.Context) (err error) {
 	if s.dir, err = datadir.Open(s.settings.Data, s.reset); err != nil {

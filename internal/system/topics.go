@@ -93,15 +93,21 @@ func actualTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology)
 	return actual, nil
 }
 
-// provisionTopics creates what is missing and refuses what disagrees. Several
-// instances may do so at once.
-func provisionTopics(ctx context.Context, client *kgo.Client, t *topology.Topology, replication int16) error {
+// provisionTopics creates what is missing and refuses what disagrees, unless the
+// policies judge it. Several instances may do so at once.
+func provisionTopics(ctx context.Context, client *kgo.Client, t *topology.Topology, replication int16, governed func(topology.Difference) bool) error {
 	admin := kadm.NewClient(client)
 	actual, err := ActualTopics(ctx, admin, t)
 	if err != nil {
 		return err
 	}
-	if faults := t.Compare(actual); len(faults) > 0 {
+	var faults []string
+	for _, d := range t.Differences(actual) {
+		if !governed(d) {
+			faults = append(faults, d.Fault)
+		}
+	}
+	if len(faults) > 0 {
 		return &FaultsError{Gate: "topics", Faults: faults}
 	}
 	for _, topic := range t.Topics() {

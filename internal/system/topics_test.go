@@ -18,7 +18,7 @@ func TestActualTopics_of_brokers_that_learn_in_their_own_time(t *testing.T) {
 	b := kafkatest.Kfake(t)
 	client, declared := b.Client(t), shop.Topology()
 	admin := kadm.NewClient(client)
-	if err := provisionTopics(t.Context(), client, declared, 1); err != nil {
+	if err := provisionTopics(t.Context(), client, declared, 1, nothing); err != nil {
 		t.Fatal(err)
 	}
 	var asked atomic.Int64
@@ -44,7 +44,7 @@ func TestActualTopics_of_brokers_that_learn_in_their_own_time(t *testing.T) {
 func TestProvisionTopics_asks_every_broker(t *testing.T) {
 	b := kafkatest.Kfake(t, kfake.NumBrokers(3))
 	client, declared := b.Client(t), shop.Topology()
-	if err := provisionTopics(t.Context(), client, declared, 1); err != nil {
+	if err := provisionTopics(t.Context(), client, declared, 1, nothing); err != nil {
 		t.Fatal(err)
 	}
 	brokers, err := kadm.NewClient(client).ListBrokers(t.Context())

@@ -6,6 +6,7 @@
 # custom:
 #   severity: error
 #   needs: [topology]
+#   admission: [KafkaTopic.kafka.strimzi.io]
 #   remedy: >-
 #     Set cleanup.policy=delete, retention.ms=-1 and retention.bytes=-1 on
 #     every event topic, and offer only append and read in the port.

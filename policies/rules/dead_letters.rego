@@ -6,6 +6,7 @@
 # custom:
 #   severity: error
 #   needs: [topology]
+#   admission: [Broker.eventing.knative.dev, Trigger.eventing.knative.dev, Channel.messaging.knative.dev, Subscription.messaging.knative.dev, KafkaChannel.messaging.knative.dev, KafkaSource.sources.knative.dev]
 #   remedy: >-
 #     Keep the context's topic of dead letters for at least 7 days, and give
 #     every Knative Broker, Trigger, Subscription and source a deadLetterSink.

@@ -7,6 +7,7 @@
 # custom:
 #   severity: error
 #   needs: [deploy]
+#   admission: [Kafka.kafka.strimzi.io, Pod, Deployment.apps, StatefulSet.apps, DaemonSet.apps, ReplicaSet.apps, Job.batch, CronJob.batch]
 #   remedy: >-
 #     Set auto.create.topics.enable=false on the broker; the program creates
 #     what the topology names.

@@ -7,6 +7,7 @@
 # custom:
 #   severity: error
 #   needs: [deploy, topology]
+#   admission: [KafkaUser.kafka.strimzi.io]
 #   remedy: >-
 #     Give other principals Read and Describe alone; label the KafkaUser
 #     nexus.role=platform if it is the platform's, nexus.role=break-glass if

@@ -7,6 +7,7 @@
 # custom:
 #   severity: error
 #   needs: [topology]
+#   admission: [KafkaTopic.kafka.strimzi.io]
 #   remedy: >-
 #     Set the topology's Partitions to what the broker has, or copy the
 #     context into new topics: partitions are never added in place.

@@ -6,7 +6,8 @@
 #   can register what breaks.
 # custom:
 #   severity: error
-#   needs: [deploy]
+#   needs: [deploy or live]
+#   admission: [Pod, Deployment.apps, StatefulSet.apps, DaemonSet.apps, ReplicaSet.apps, Job.batch, CronJob.batch]
 #   remedy: >-
 #     Set the registry's compatibility level to BACKWARD_TRANSITIVE or
 #     FULL_TRANSITIVE.
