@@ -3,8 +3,10 @@ package archive
 import (
 	"bytes"
 	"errors"
+	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/linkedin/goavro/v2"
@@ -232,6 +234,16 @@ func TestOpen_refuses_a_file_that(t *testing.T) {
 				t.Errorf("error %v, want %q", err, f.says)
 			}
 		})
+	}
+}
+
+func TestOpen_refuses_a_pipe(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "stock.avro")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), shop.Topology(), []string{pipe}); !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), "is no regular file") {
+		t.Errorf("error %v", err)
 	}
 }
 

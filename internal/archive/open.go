@@ -71,6 +71,13 @@ func expand(paths []string) (names []string, err error) {
 
 // each calls f with every event of a file that keeps the chain.
 func (a *Archive) each(ctx context.Context, judge *chains, name string, f func(*chain, Event, fact) error) (Header, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return Header{}, err
+	}
+	if !info.Mode().IsRegular() { // it is read twice, and opening a pipe would wait for its writer
+		return Header{}, fmt.Errorf("%s is no regular file: copy it into one: %w", name, ErrForeign)
+	}
 	in, err := os.Open(name)
 	if err != nil {
 		return Header{}, err

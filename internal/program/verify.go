@@ -118,6 +118,9 @@ func (v *verification) readWaivers(rules []policies.Rule) ([]policies.Waiver, er
 	if errors.Is(err, fs.ErrNotExist) && v.waivers == "" {
 		return nil, nil
 	}
+	if info, no := os.Stat(v.dir); v.waivers == "" && no == nil && !info.IsDir() {
+		return nil, fmt.Errorf("%s is a file: name the folder of a Go module: nexus verify DIR", v.dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the waivers: %w", err)
 	}

@@ -55,6 +55,7 @@ func TestVerify_judges_this_repository_and_finds_a_call_that_goes_past_the_platf
 	dir := folder(t, calling())
 	verified(t, 1, theCall, dir)
 	verified(t, 2, "no Go module", filepath.Join(dir, "nothing"))
+	verified(t, 2, "is a file: name the folder of a Go module", "verify_test.go")
 }
 
 func TestVerify_judges_against_a_registry(t *testing.T) {

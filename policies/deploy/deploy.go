@@ -104,8 +104,16 @@ func (f *Facts) file(dir, file string) error {
 	}
 	name := filepath.ToSlash(relative)
 	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		f.Unread = append(f.Unread, Unread{name, 1, "is a link to nothing"}) // such as an editor's lock
+		return nil
+	}
 	if err != nil {
 		return err
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for its writer
+		f.Unread = append(f.Unread, Unread{name, 1, "is no regular file"})
+		return nil
 	}
 	if info.Size() > fileBytesMax {
 		f.Unread = append(f.Unread, Unread{name, 1, fmt.Sprintf("has more than %d bytes", fileBytesMax)})
@@ -122,11 +130,29 @@ func (f *Facts) file(dir, file string) error {
 			return nil
 		}
 		if err != nil {
-			f.Unread = append(f.Unread, Unread{name, lineOf(err), strings.TrimPrefix(err.Error(), "yaml: ")})
+			f.Unread = append(f.Unread, unreadable(name, err))
 			return nil
 		}
 		f.document(name, &node)
 	}
+}
+
+// hasNames says that the keys of a mapping are names, as in every format judged.
+func hasNames(node *yaml.Node) bool {
+	for i := 0; i < len(node.Content); i += 2 {
+		if key := node.Content[i].ShortTag(); key != "!!str" && key != "!!merge" {
+			return false
+		}
+	}
+	return true
+}
+
+func unreadable(file string, err error) Unread {
+	why := strings.TrimPrefix(err.Error(), "yaml: ")
+	if all := new(yaml.TypeError); errors.As(err, &all) && len(all.Errors) > 0 {
+		why = all.Errors[0]
+	}
+	return Unread{file, lineOf(err), why}
 }
 
 // lineOf is the line that an error of the YAML library names.
@@ -143,8 +169,12 @@ func (f *Facts) document(file string, node *yaml.Node) {
 	if node.Kind == yaml.DocumentNode && len(node.Content) == 1 {
 		node = node.Content[0]
 	}
+	if node.Kind != yaml.MappingNode || !hasNames(node) {
+		return
+	}
 	var content map[string]any
-	if node.Kind != yaml.MappingNode || node.Decode(&content) != nil {
+	if err := node.Decode(&content); err != nil { // a key that stands twice, an anchor within itself
+		f.Unread = append(f.Unread, unreadable(file, err))
 		return
 	}
 	if items, ok := content["items"].([]any); ok && content["kind"] == "List" {

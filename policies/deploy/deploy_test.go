@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 )
 
@@ -53,6 +54,37 @@ func TestRead_takes_what_is_of_a_format_and_says_what_it_could_not_read(t *testi
 	}
 	if len(f.Routes) != 2 || f.Routes[0].Backend != "orders" || f.Routes[1].Backend != "orders" {
 		t.Errorf("routes: %+v", f.Routes)
+	}
+}
+
+func TestRead_says_what_no_rule_can_judge(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"twice.yaml":  "apiVersion: v1\nkind: Service\nkind: Service\n",
+		"within.yaml": "apiVersion: v1\nkind: Service\nmetadata: &a\n  labels: *a\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("gone", filepath.Join(dir, "lock.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.yaml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Unread{
+		{"lock.yaml", 1, "is a link to nothing"},
+		{"pipe.yaml", 1, "is no regular file"},
+		{"twice.yaml", 3, "line 3: mapping key \"kind\" already defined at line 2"},
+		{"within.yaml", 1, "anchor 'a' value contains itself"},
+	}
+	if !slices.Equal(f.Unread, want) || len(f.Documents) != 0 {
+		t.Errorf("unread: %+v, documents: %+v", f.Unread, f.Documents)
 	}
 }
 

@@ -28,8 +28,14 @@ type listed struct {
 		Path string
 		Main bool
 	}
-	Error      *struct{ Err string }
-	DepsErrors []struct{ Err string }
+	Error      *fault
+	DepsErrors []*fault
+}
+
+// fault is what the go command says of a package that it cannot build.
+type fault struct {
+	Pos, Err    string
+	ImportStack []string
 }
 
 type listing struct {
@@ -58,7 +64,8 @@ func list(ctx context.Context, dir string) (*listing, error) {
 		return nil, fmt.Errorf("the source in %s is type-checked with the go command, which is not in PATH: install Go: %w", dir, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listing the packages in %s: %w: %s", dir, err, strings.TrimSpace(errs.String()))
+		// not wrapped: the go command's exit code is not ours
+		return nil, fmt.Errorf("listing the packages in %s (go list ./...): %v: %s", dir, err, strings.TrimSpace(errs.String()))
 	}
 	l := &listing{root: root, all: map[string]*listed{}}
 	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
@@ -94,11 +101,24 @@ func (l *listing) add(p *listed) error {
 	if len(p.GoFiles)+len(p.CgoFiles) > 0 {
 		switch {
 		case p.Error != nil:
-			return errors.New(strings.TrimSpace(p.Error.Err))
+			return p.Error.placed()
 		case len(p.DepsErrors) > 0:
-			return errors.New(strings.TrimSpace(p.DepsErrors[0].Err))
+			return p.DepsErrors[0].placed()
 		}
 	}
 	l.own = append(l.own, p)
 	return nil
+}
+
+// placed is the error with its place: the line, or in a cycle the way of the
+// imports, which the go command gives beside the text.
+func (f *fault) placed() error {
+	why := strings.TrimSpace(f.Err)
+	switch {
+	case strings.Contains(why, "import cycle"):
+		return fmt.Errorf("%s: %s", why, strings.Join(f.ImportStack, " imports "))
+	case f.Pos != "" && !strings.Contains(why, f.Pos):
+		return fmt.Errorf("%s: %s", f.Pos, why)
+	}
+	return errors.New(why)
 }

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,12 +33,18 @@ func TestRead_says_why_source_cannot_be_judged(t *testing.T) {
 		"no package":           {map[string]string{"go.mod": "module example.com/a\n\ngo 1.26\n"}, "holds no Go package"},
 		"a type error":         {map[string]string{"go.mod": "module example.com/a\n\ngo 1.26\n", "a.go": "package a\n\nvar x int = \"\"\n"}, "cannot be judged before it compiles"},
 		"a syntax error":       {map[string]string{"go.mod": "module example.com/a\n\ngo 1.26\n", "a.go": "package a\n\nfunc {\n"}, "cannot be judged before it compiles"},
+		"a stray character":    {map[string]string{"go.mod": "module example.com/a\n\ngo 1.26\n", "a.go": "package a\n\x02\n"}, "a.go:2:1"},
+		"an import cycle":      {map[string]string{"go.mod": "module example.com/a\n\ngo 1.26\n", "b/b.go": "package b\n\nimport _ \"example.com/a/c\"\n", "c/c.go": "package c\n\nimport _ \"example.com/a/b\"\n"}, "example.com/a/b imports example.com/a/c imports example.com/a/b"},
 		"an unknown import":    {map[string]string{"go.mod": "module example.com/a\n\ngo 1.26\n", "a.go": "package a\n\nimport _ \"example.com/a/gone\"\n"}, "cannot be judged before it compiles"},
 		"an impossible go.mod": {map[string]string{"go.mod": "modul example.com/a\n", "a.go": "package a\n"}, "go.mod"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := module(t, c.files); err == nil || !strings.Contains(err.Error(), c.want) {
+			_, err := module(t, c.files)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
+			}
+			if coded := interface{ ExitCode() int }(nil); errors.As(err, &coded) {
+				t.Errorf("the go command's exit code %d would become the program's", coded.ExitCode())
 			}
 		})
 	}

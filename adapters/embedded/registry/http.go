@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -221,6 +222,10 @@ func decodeBody(req *http.Request, v any) error {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return err
+	}
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) { // whose own text speaks of Go's types
+		return problem(http.StatusBadRequest, "the body is not the JSON that is expected: %s has the wrong type: %s", cmp.Or(wrong.Field, "the body"), wrong.Value)
 	}
 	if err != nil {
 		return problem(http.StatusBadRequest, "the body is not the JSON that is expected: %s", err)

@@ -57,6 +57,8 @@ func TestAPI_routes(t *testing.T) {
 		{"DELETE", "/mode", "", 200, `{"mode":"READWRITE"}`},
 		{"POST", "/subjects/a%2Fb/versions", `{`, 400, `{"error_code":400,…`},
 		{"POST", "/subjects/a%2Fb/versions", `{} {}`, 400, `{"error_code":400,…`},
+		{"POST", "/subjects/a%2Fb/versions", `{"id":1.5}`, 400, `{"error_code":400,"message":"the body is not the JSON that is expected: id has the wrong type: number 1.5"}`},
+		{"POST", "/subjects/a%2Fb/versions", `[]`, 400, `{"error_code":400,"message":"the body is not the JSON that is expected: the body has the wrong type: array"}`},
 		{"POST", "/subjects/a%2Fb/versions", `{}`, 422, `{"error_code":42201,…`},
 		{"POST", "/subjects/a%0Ab/versions", post(`"int"`), 422, `{"error_code":42208,…`},
 		{"POST", "/subjects/__GLOBAL/versions", post(`"int"`), 422, `{"error_code":42208,…`},
