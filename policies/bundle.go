@@ -62,18 +62,22 @@ func Load(ctx context.Context, own fs.FS) (*Policies, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.add(all); err != nil {
+		return nil, err
+	}
 	if own != nil {
 		more, err := modules(own)
 		if err != nil {
 			return nil, err
 		}
-		if len(more) == 0 {
-			return nil, fmt.Errorf("there is no rule in the folder of policies: put .rego files there")
+		shipped := len(p.rules)
+		if err := p.add(more); err != nil {
+			return nil, err
+		}
+		if len(p.rules) == shipped { // a misspelt package would judge nothing, in silence
+			return nil, fmt.Errorf("there is no rule in the folder of policies: put .rego files with packages nexus.rules.<id> there")
 		}
 		all = append(all, more...)
-	}
-	if err := p.add(all); err != nil {
-		return nil, err
 	}
 	byName := map[string]*ast.Module{}
 	for i, m := range all {

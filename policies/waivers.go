@@ -39,7 +39,12 @@ func ParseWaivers(text []byte, rules []Rule) ([]Waiver, error) {
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
-	if err := dec.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
+	err := dec.Decode(&file)
+	if all := new(yaml.TypeError); errors.As(err, &all) { // whose texts end with Go's types
+		why, _, _ := strings.Cut(all.Errors[0], " in")
+		return nil, fmt.Errorf("%s: a waiver has rule, place, reason, owner and expires, in a list under waivers", why)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	var faults []error

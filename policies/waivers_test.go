@@ -58,6 +58,19 @@ func TestVerdict_Waive(t *testing.T) {
 	}
 }
 
+func TestParseWaivers_says_what_a_waiver_has(t *testing.T) {
+	const has = ": a waiver has rule, place, reason, owner and expires, in a list under waivers"
+	for text, want := range map[string]string{
+		"hello\n":                           "line 1: cannot unmarshal !!str `hello`" + has,
+		"waivers: hello\n":                  "line 1: cannot unmarshal !!str `hello`" + has,
+		"waivers:\n- {rule: a, plaze: b}\n": "line 2: field plaze not found" + has,
+	} {
+		if _, err := ParseWaivers([]byte(text), nil); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
 func TestParseWaivers_refuses_what_nobody_answers_for(t *testing.T) {
 	rules := []Rule{{ID: "owners"}}
 	good := "waivers:\n- {rule: owners, reason: r, owner: o, expires: 2027-03-31}\n"

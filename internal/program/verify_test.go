@@ -149,6 +149,8 @@ func TestVerify_asks_rules_of_the_users_own(t *testing.T) {
 	verified(t, 1, "example.com/shop: short-names: its name is too long", dir, "--policies", folder(t, map[string]string{"mine/short.rego": rule}))
 	verified(t, 0, "short-names (error, needs source): packages have short names", dir, "--rules", "--policies", folder(t, map[string]string{"short.rego": rule}))
 
+	verified(t, 2, "--policies is empty", dir, "--policies", "")
+
 	for want, text := range map[string]string{
 		"no METADATA with a title":             strings.Replace(rule, "# title", "# description", 1),
 		"custom.severity is fatal":             strings.Replace(rule, "error", "fatal", 1),
@@ -160,6 +162,7 @@ func TestVerify_asks_rules_of_the_users_own(t *testing.T) {
 		"http.send":                            strings.Replace(rule, "count(p.path) > 10", `http.send({"method": "get", "url": "http://x"}).status_code == 200`, 1),
 		"rego_parse_error":                     strings.Replace(rule, "} if {", "} if", 1),
 		"a rule's package is nexus.rules.<id>": strings.Replace(rule, "short_names", "short.names", 1),
+		"packages nexus.rules.<id> there":      strings.Replace(rule, "nexus.rules.", "nexus.rule.", 1),
 		"there is no rule in the folder":       "",
 	} {
 		files := map[string]string{"short.rego": text}

@@ -65,7 +65,7 @@ func list(ctx context.Context, dir string) (*listing, error) {
 	}
 	if err != nil {
 		// not wrapped: the go command's exit code is not ours
-		return nil, fmt.Errorf("listing the packages in %s (go list ./...): %v: %s", dir, err, strings.TrimSpace(errs.String()))
+		return nil, fmt.Errorf("listing the packages in %s (go list ./...): %s: %s", dir, err.Error(), strings.TrimSpace(errs.String()))
 	}
 	l := &listing{root: root, all: map[string]*listed{}}
 	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
