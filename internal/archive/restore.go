@@ -33,6 +33,9 @@ type Target struct {
 // ErrOther says that the topics hold events that are not the archive's.
 var ErrOther = errors.New("the topics hold other events than the archive")
 
+// ErrLost says that the topics lack what the broker has acknowledged.
+var ErrLost = errors.New("the broker has acknowledged them and does not have them")
+
 // Sizes of one transaction of a restore, and of what one request may hold: less
 // than the topics take.
 const (
@@ -51,9 +54,9 @@ const rememberedMax = 8
 // it restores what events tell: the last accepted ones of each aggregate.
 //
 // It may be called again after it was interrupted, and goes on then; one that
-// still runs elsewhere fails. Errors: ErrOther.
+// still runs elsewhere fails. Errors: ErrOther, ErrLost.
 func (a *Archive) Restore(ctx context.Context, to Target) (err error) {
-	r := &restore{Target: to, archive: a, ids: map[ports.Schema]uint32{}}
+	r := &restore{Target: to, archive: a, ids: map[ports.Schema]uint32{}, written: heads{}}
 	for _, s := range a.Schemas() {
 		id, err := to.Registry.Lookup(ctx, s)
 		if err != nil {
@@ -80,6 +83,24 @@ func (a *Archive) Restore(ctx context.Context, to Target) (err error) {
 			return err
 		}
 	}
+	return r.readBack(ctx)
+}
+
+// readBack makes sure that the topics hold what the broker has acknowledged.
+func (r *restore) readBack(ctx context.Context) error {
+	there, err := r.log(ctx)
+	if err != nil {
+		return fmt.Errorf("reading back what was written: %w", err)
+	}
+	lost := 0
+	for key, last := range r.written {
+		if there[key] != last {
+			lost++
+		}
+	}
+	if lost > 0 {
+		return fmt.Errorf("the last events of %d of %d aggregates: %w", lost, len(r.written), ErrLost)
+	}
 	return nil
 }
 
@@ -88,7 +109,8 @@ type restore struct {
 	archive        *Archive
 	ids            map[ports.Schema]uint32
 	events, tables *producer
-	there          heads
+	there          heads // before
+	written        heads
 	done           int64
 }
 
@@ -114,7 +136,9 @@ func (r *restore) file(ctx context.Context, judge *chains, f file) error {
 		if r.done++; r.Progress != nil {
 			r.Progress(r.done, r.archive.events)
 		}
-		if m.version <= r.there[aggregateKey{m.aggregateType, m.aggregateID}].version {
+		key := aggregateKey{m.aggregateType, m.aggregateID}
+		r.written[key] = c.heads[m.aggregateID]
+		if m.version <= r.there[key].version {
 			return nil
 		}
 		return r.events.write(&kgo.Record{

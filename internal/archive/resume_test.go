@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
@@ -22,7 +24,7 @@ import (
 )
 
 // newTarget is a broker with the shop's topics, empty, and a registry with its schemas.
-func newTarget(t *testing.T) (*topology.Topology, Target) {
+func newTarget(t *testing.T) (*topology.Topology, Target, *kafkatest.Broker) {
 	t.Helper()
 	top := shop.Topology()
 	top.Partitions = 2
@@ -48,7 +50,7 @@ func newTarget(t *testing.T) (*topology.Topology, Target) {
 	if err := framer.Register(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return top, Target{Framer: framer, Registry: client, Broker: seeds}
+	return top, Target{Framer: framer, Registry: client, Broker: seeds}, broker
 }
 
 // committed are the records of a topic, in the order of each partition.
@@ -71,7 +73,7 @@ func (to Target) committed(t *testing.T, topic string) (all []*kgo.Record) {
 
 func TestRestore_goes_on_after_an_interruption(t *testing.T) {
 	const skus, each = 3, 2000 // more than one transaction
-	top, to := newTarget(t)
+	top, to, _ := newTarget(t)
 	events := history(skus, each)
 	a, err := open(t, top, map[string][]byte{"stock.avro": written(t, stockHeader(), events)})
 	if err != nil {
@@ -144,7 +146,7 @@ func TestRestore_goes_on_after_an_interruption(t *testing.T) {
 
 // Of two imports at once the first is shut out: what it still sends does not become visible.
 func TestRestore_shuts_out_one_that_still_runs(t *testing.T) {
-	top, to := newTarget(t)
+	top, to, _ := newTarget(t)
 	a, err := open(t, top, map[string][]byte{"stock.avro": written(t, stockHeader(), history(2, 100))})
 	if err != nil {
 		t.Fatal(err)
@@ -166,5 +168,43 @@ func TestRestore_shuts_out_one_that_still_runs(t *testing.T) {
 	}
 	if n := len(to.committed(t, "shop.stock.events")); n != 200 {
 		t.Errorf("%d events", n)
+	}
+}
+
+// What the broker has acknowledged is read back before an import counts as done.
+func TestRestore_finds_what_the_broker_has_lost(t *testing.T) {
+	top, to, broker := newTarget(t)
+	a, err := open(t, top, map[string][]byte{"stock.avro": written(t, stockHeader(), history(2, 3))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := broker.Fake.TopicInfo("shop.stock.events").TopicID
+	broker.Fake.ControlKey(kmsg.Produce.Int16(), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		broker.Fake.KeepControl()
+		req := kreq.(*kmsg.ProduceRequest)
+		resp := req.ResponseKind().(*kmsg.ProduceResponse)
+		for _, rt := range req.Topics {
+			if rt.TopicID != id && rt.Topic != "shop.stock.events" {
+				return nil, nil, false
+			}
+			st := kmsg.ProduceResponseTopic{Topic: rt.Topic, TopicID: rt.TopicID}
+			for _, rp := range rt.Partitions {
+				sp := kmsg.NewProduceResponseTopicPartition()
+				sp.Partition = rp.Partition
+				st.Partitions = append(st.Partitions, sp)
+			}
+			resp.Topics = append(resp.Topics, st)
+		}
+		return resp, nil, true
+	})
+	broker.Fake.ControlKey(kmsg.EndTxn.Int16(), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		broker.Fake.KeepControl()
+		req := kreq.(*kmsg.EndTxnRequest)
+		resp := req.ResponseKind().(*kmsg.EndTxnResponse)
+		resp.ProducerID, resp.ProducerEpoch = req.ProducerID, req.ProducerEpoch+1
+		return resp, nil, strings.HasSuffix(req.TransactionalID, ".events")
+	})
+	if err := a.Restore(t.Context(), to); !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "2 of 2 aggregates") {
+		t.Fatalf("it returns %v", err)
 	}
 }
