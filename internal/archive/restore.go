@@ -221,7 +221,7 @@ func (r *restore) table(a topology.Aggregate, tables map[string]*folded) error {
 	if !registered {
 		return fmt.Errorf("schema %s: %w", a.Table, serde.ErrNotRegistered)
 	}
-	if err := r.place(r.tables.ctx, kadm.NewClient(r.tables.cl), a); err != nil {
+	if err := r.place(a); err != nil {
 		return err
 	}
 	for _, key := range slices.Sorted(maps.Keys(tables)) {
@@ -239,7 +239,8 @@ func (r *restore) table(a topology.Aggregate, tables map[string]*folded) error {
 // place commits where the aggregate's group begins to read commands, before its table
 // has a row: a group with a filled table and without offsets is taken for one that has
 // lost them.
-func (r *restore) place(ctx context.Context, admin *kadm.Client, a topology.Aggregate) error {
+func (r *restore) place(a topology.Aggregate) error {
+	ctx, admin := r.tables.ctx, kadm.NewClient(r.tables.cl)
 	commands, group := r.archive.topology.Commands(a), r.archive.topology.Group(a)
 	starts, err := admin.ListStartOffsets(ctx, commands)
 	if err == nil {
