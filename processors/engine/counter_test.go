@@ -137,7 +137,8 @@ func readAll(t testing.TB, b *kafkatest.Broker, topic string, level kgo.Isolatio
 	must(t, err)
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
-	ends, err := adm.ListCommittedOffsets(ctx, topic)
+	// A commit becomes visible partition by partition, so not the last stable offsets.
+	ends, err := adm.ListEndOffsets(ctx, topic)
 	must(t, err)
 	starts, err := adm.ListStartOffsets(ctx, topic)
 	must(t, err)

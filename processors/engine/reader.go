@@ -42,6 +42,7 @@ type reader struct {
 
 const (
 	readAhead = 256 // records per partition
+	readTurn  = 32  // records that a partition gets before the next has its turn
 	// goka opens the partitions of a table one after the other; a client that is told
 	// of them one by one would interrupt its fetches as often.
 	gatherOpens = 2 * time.Millisecond
@@ -195,7 +196,14 @@ func (r *reader) behind() (ps []*partReader) {
 	return ps
 }
 
+// deliver hands the partitions their records in turns: a fetch brings long runs of one
+// partition, and goka works on all of them at once.
 func (r *reader) deliver(fs kgo.Fetches) (n int) {
+	type run struct {
+		p    *partReader
+		recs []*kgo.Record
+	}
+	var runs []run
 	fs.EachPartition(func(f kgo.FetchTopicPartition) {
 		if f.Topic == "" { // our own context's end, or the client's
 			return
@@ -211,8 +219,19 @@ func (r *reader) deliver(fs kgo.Fetches) (n int) {
 			return
 		}
 		n += len(f.Records)
-		p.deliver(f.Records)
+		runs = append(runs, run{p, f.Records})
 	})
+	for len(runs) > 0 {
+		left := runs[:0]
+		for _, u := range runs {
+			k := min(len(u.recs), readTurn)
+			u.p.deliver(u.recs[:k])
+			if u.recs = u.recs[k:]; len(u.recs) > 0 {
+				left = append(left, u)
+			}
+		}
+		runs = left
+	}
 	return n
 }
 

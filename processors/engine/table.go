@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 	"sync"
 	"time"
@@ -21,12 +22,13 @@ import (
 type mode byte
 
 const (
-	replaying mode = iota // goka replays the changelog: Set or Delete, then SetOffset, per record
+	replaying mode = iota // goka replays the changelog: Set or Delete, then SetOffset, per record; what it sets is committed
 	sealed                // no transaction is open: writes are refused
 	writing               // writes belong to the open transaction
 )
 
-// A replay goes down in batches of this many distinct keys or bytes.
+// A copy that follows its changelog goes down in batches of this many distinct keys or
+// bytes. A recovery takes more of the memory for rows, see SetOffset.
 const (
 	replayKeys  = 20_000
 	replayBytes = 4 << 20
@@ -54,10 +56,10 @@ type table struct {
 
 	mu      sync.RWMutex // the overlay: one writer, readers from anywhere
 	mode    mode
+	full    bool             // recovered: all that was committed when the replay began is here
 	index   map[string]int32 // key → ents
 	ents    []entry          // in the order of first writing
 	bytes   int
-	replay  int64 // replaying: offset of the last record in the overlay, -1 if none
 	topic   [16]byte
 	unsaved unsaved      // committed values that the local store has not got yet
 	rows    rowCache     // committed values that it has
@@ -71,7 +73,7 @@ type entry struct {
 }
 
 func newTable(sp *space, part int32) *table {
-	return &table{sp: sp, part: part, now: sp.s.now, index: map[string]int32{}, replay: -1, rows: rowCache{s: sp.s}}
+	return &table{sp: sp, part: part, now: sp.s.now, index: map[string]int32{}, rows: rowCache{s: sp.s}}
 }
 
 // Open compares the store with the changelog and empties the partition if the one
@@ -110,11 +112,6 @@ func (t *table) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	defer t.sp.close()
-	if t.mode == replaying {
-		if err := t.flushReplay(); err != nil {
-			return err
-		}
-	}
 	if err := t.save(); err != nil {
 		return err
 	}
@@ -142,11 +139,7 @@ func (t *table) Get(key string) ([]byte, error) {
 		t.mu.RUnlock()
 		return v, nil
 	}
-	replaying := t.mode == replaying
 	t.mu.RUnlock()
-	if replaying {
-		return get(t.sp, kindTable, key)
-	}
 	return t.committedValue(key)
 }
 
@@ -168,7 +161,7 @@ func (t *table) committedValue(key string) ([]byte, error) {
 	}
 	t.mu.Lock()
 	// The store may have been written to between the read and now.
-	if t.rows.version == version && t.mode != replaying {
+	if t.rows.version == version {
 		t.rows.put(key, v)
 	}
 	t.mu.Unlock()
@@ -195,8 +188,13 @@ func (t *table) put(key string, value []byte) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.mode == sealed {
+	switch t.mode {
+	case sealed:
 		return errOutsideTxn
+	case replaying: // the value is a piece of a fetched batch and would keep all of it
+		t.unsaved.put(t.sp.s, key, bytes.Clone(value))
+		return nil
+	case writing:
 	}
 	if i, ok := t.index[key]; ok {
 		e := &t.ents[i]
@@ -221,15 +219,23 @@ func (t *table) setHeaders(key string, h goka.Headers) {
 
 // SetOffset follows each replayed record. Outside of a replay goka does not call
 // it, because the producer hands goka no message; the engine keeps the offset.
+//
+// A recovery goes down when it has half of the memory for rows, all tables together: a
+// long changelog has the same keys again and again, and only their last values are
+// worth a disk. Then a copy saves as it goes, so that little is read again.
 func (t *table) SetOffset(offset int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.mode != replaying {
 		return nil
 	}
-	t.replay = offset
-	if len(t.ents) >= replayKeys || t.bytes >= replayBytes {
-		return t.flushReplay()
+	u := &t.unsaved
+	u.reach(offset, t.now)
+	if u.bytes < replayBytes && (!t.full || len(u.rows) < replayKeys) {
+		return nil
+	}
+	if t.full || t.sp.s.unsavedTooMuch() {
+		return t.save()
 	}
 	return nil
 }
@@ -237,8 +243,8 @@ func (t *table) SetOffset(offset int64) error {
 func (t *table) GetOffset(def int64) (int64, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if t.replay >= 0 {
-		return t.replay, nil
+	if !t.unsaved.since.IsZero() {
+		return t.unsaved.offset, nil
 	}
 	m, ok, err := t.sp.mark()
 	if err != nil || !ok {
@@ -254,34 +260,8 @@ func (t *table) MarkRecovered() error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.flushReplay()
-}
-
-// flushReplay moves the overlay down. t.mu is held.
-func (t *table) flushReplay() error {
-	if t.replay < 0 {
-		return nil
-	}
-	b := t.sp.s.batch()
-	t.addTo(b, t.replay)
-	if err := t.sp.s.apply(b); err != nil {
-		return err
-	}
-	t.replay = -1
-	t.forget()
-	return nil
-}
-
-// addTo puts the overlay and its changelog offset into a batch.
-func (t *table) addTo(b *storeBatch, offset int64) {
-	for i := range t.ents {
-		if e := &t.ents[i]; e.value == nil {
-			remove(b, t.sp, kindTable, e.key)
-		} else {
-			set(b, t.sp, kindTable, e.key, e.value)
-		}
-	}
-	b.mark(t.sp, mark{offset: offset, topic: t.topic, seen: t.now()})
+	t.full = true
+	return t.save()
 }
 
 // forget empties the overlay. A map that has been large once stays large, and
@@ -303,7 +283,7 @@ func (t *table) forget() {
 func (t *table) activate(npar int32) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.flushReplay(); err != nil {
+	if err := t.save(); err != nil {
 		return err
 	}
 	t.mode, t.npar = sealed, npar
@@ -357,10 +337,7 @@ func (t *table) committed(offset int64) {
 	for i := range t.ents {
 		t.unsaved.put(t.sp.s, t.ents[i].key, t.ents[i].value)
 	}
-	t.unsaved.offset = offset
-	if t.unsaved.since.IsZero() {
-		t.unsaved.since = t.now()
-	}
+	t.unsaved.reach(offset, t.now)
 	t.forget()
 	t.mu.Unlock()
 }
@@ -373,12 +350,7 @@ func (t *table) Iterator() (storage.Iterator, error) { return t.IteratorWithRang
 // begin with start, as goka's own storage does.
 func (t *table) IteratorWithRange(start, limit []byte) (storage.Iterator, error) {
 	t.mu.Lock()
-	var err error
-	if t.mode == replaying {
-		err = t.flushReplay()
-	} else {
-		err = t.save()
-	}
+	err := t.save()
 	t.mu.Unlock()
 	if err != nil {
 		return nil, err

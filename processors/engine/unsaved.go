@@ -34,6 +34,17 @@ func (u *unsaved) put(s *Store, key string, v []byte) {
 	s.unsaved.Add(n)
 }
 
+// reach notes the changelog offset that the table stands at.
+func (u *unsaved) reach(offset int64, now func() time.Time) {
+	u.offset = offset
+	if u.since.IsZero() {
+		u.since = now()
+	}
+}
+
+// unsavedTooMuch reports whether tables must go down before their time.
+func (s *Store) unsavedTooMuch() bool { return s.unsaved.Load() >= s.rowLimit/unsavedShare }
+
 // save brings the local store to the last commit, in one batch. t.mu is held.
 func (t *table) save() error {
 	u := &t.unsaved
@@ -82,7 +93,7 @@ func (s *session) saveOne() error {
 		}
 	}
 	st := s.e.store
-	if oldest == nil || st.now().Sub(since) < saveAfter && st.unsaved.Load() < st.rowLimit/unsavedShare {
+	if oldest == nil || st.now().Sub(since) < saveAfter && !st.unsavedTooMuch() {
 		return nil
 	}
 	oldest.mu.Lock()
