@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,11 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/programtest"
+	"github.com/nexusblueprint/nexus/internal/registrytest"
 )
 
 // cluster is what instances share: a Kafka of the test's own, and a registry on it.
@@ -31,18 +28,7 @@ func newCluster(t *testing.T) *cluster {
 
 func newClusterOn(t *testing.T, kafka *kafkatest.Cluster) *cluster {
 	t.Helper()
-	c := &cluster{t: t, search: "embedded:", bus: strings.Join(kafka.Addrs, ",")}
-	r, err := registry.Open(t.Context(), registry.Config{Listen: "127.0.0.1:0", ClientOpts: []kgo.Opt{kgo.SeedBrokers(c.bus)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	c.registry = r.URL()
-	return c
+	return &cluster{t: t, search: "embedded:", bus: strings.Join(kafka.Addrs, ","), registry: registrytest.Embedded(t, kafka.Addrs...)}
 }
 
 // instance is a name under which processes of `nexus run` run.

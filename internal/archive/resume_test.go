@@ -12,10 +12,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
-	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/logread"
+	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
@@ -32,17 +32,7 @@ func newTarget(t *testing.T) (*topology.Topology, Target, *kafkatest.Broker) {
 	for _, topic := range top.Topics() {
 		broker.Create(t, kafkatest.Topic{Name: topic.Name, Partitions: int(topic.Partitions), Config: topic.Config})
 	}
-	seeds := []kgo.Opt{kgo.SeedBrokers(broker.Addrs...)}
-	r, err := registry.Open(t.Context(), registry.Config{Listen: "127.0.0.1:0", ClientOpts: seeds})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	client, err := confluent.New(config.Registry{URL: r.URL()})
+	client, err := confluent.New(config.Registry{URL: registrytest.Embedded(t, broker.Addrs...)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +40,7 @@ func newTarget(t *testing.T) (*topology.Topology, Target, *kafkatest.Broker) {
 	if err := framer.Register(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return top, Target{Framer: framer, Registry: client, Broker: seeds}, broker
+	return top, Target{Framer: framer, Registry: client, Broker: []kgo.Opt{kgo.SeedBrokers(broker.Addrs...)}}, broker
 }
 
 // committed are the records of a topic, in the order of each partition.

@@ -14,11 +14,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
 	"github.com/nexusblueprint/nexus/internal/elastictest"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/linktest"
 	"github.com/nexusblueprint/nexus/internal/programtest"
+	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/shop"
 )
 
@@ -46,19 +46,8 @@ func newStage(t *testing.T, kafka *kafkatest.Cluster) *stage {
 	t.Helper()
 	s := &stage{kafka: kafka, admin: kadm.NewClient(kafka.Client(t)), dir: t.TempDir(), sent: newLedger()}
 	search := elastictest.Start(t)
-	r, err := registry.Open(t.Context(), registry.Config{ClientOpts: []kgo.Opt{kgo.SeedBrokers(kafka.Addrs...)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), programtest.Patience)
-		defer cancel()
-		if err := r.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
 	s.frontLink, s.mirrorLink, s.backLink = kafka.Link(t), kafka.Link(t), kafka.Link(t)
-	s.registryLink = linktest.Open(t, "127.0.0.1:0", strings.TrimPrefix(r.URL(), "http://"))
+	s.registryLink = linktest.Open(t, "127.0.0.1:0", strings.TrimPrefix(registrytest.Embedded(t, kafka.Addrs...), "http://"))
 	s.searchLink = linktest.Open(t, "127.0.0.1:0", strings.TrimPrefix(search.URL, "http://"))
 	s.registry = "http://" + s.registryLink.Addr
 	programtest.Must(t, "schemas", "register", "--registry", s.registry)
