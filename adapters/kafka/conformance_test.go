@@ -268,12 +268,6 @@ func (w *world) views(t testing.TB) views.Config {
 	return views.Config{Topology: w.topology, Store: w.local(t), Framer: w.framer, Client: w.linked, Logger: logger(t)}
 }
 
-// eventBus is put together as the program does it.
-type eventBus struct {
-	*emitters.Commands
-	*views.Outcomes
-}
-
 func (w *world) bus(t testing.TB) (bus ports.EventBus, closeBus func() error) {
 	t.Helper()
 	commands, err := emitters.NewCommands(emitters.Config{Topology: w.topology, Framer: w.framer, Client: w.linked, Logger: logger(t)})
@@ -287,7 +281,7 @@ func (w *world) bus(t testing.TB) (bus ports.EventBus, closeBus func() error) {
 	})
 	outcomes := views.NewOutcomes(w.views(t))
 	run(t, outcomes.Run)
-	return eventBus{commands, outcomes}, commands.Close
+	return emitters.Bus{Commands: commands, Outcomes: outcomes}, commands.Close
 }
 
 func (w *world) store(t testing.TB) ports.EventStore {
