@@ -17,6 +17,7 @@ import (
 	"github.com/nexusblueprint/nexus/internal/logread"
 	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/internal/serde"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/shop"
@@ -128,7 +129,7 @@ func TestRestore_goes_on_after_an_interruption(t *testing.T) {
 		for _, c := range env.Recent {
 			ids = append(ids, fmt.Sprintf("%s %s %d", c.CommandID, c.EventTypes, c.Version))
 		}
-		if env.Version != each || len(ids) != rememberedMax || ids[7] != "c1999 [shop.stock.StockReceived] 2000" || ids[0] != "c1992 [shop.stock.StockReceived] 1993" {
+		if env.Version != each || len(ids) != ports.RememberedMax || ids[7] != "c1999 [shop.stock.StockReceived] 2000" || ids[0] != "c1992 [shop.stock.StockReceived] 1993" {
 			t.Errorf("%s stands at version %d and remembers %v", r.Key, env.Version, ids)
 		}
 	}
