@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"iter"
 	"sync"
 	"time"
 
@@ -263,7 +264,7 @@ func (t *table) flushReplay() error {
 		return nil
 	}
 	b := t.sp.s.batch()
-	t.addTo(b, t.replay)
+	t.addTo(b, t.written, t.replay)
 	if err := t.sp.s.apply(b); err != nil {
 		return err
 	}
@@ -272,13 +273,22 @@ func (t *table) flushReplay() error {
 	return nil
 }
 
-// addTo puts the overlay and its changelog offset into a batch.
-func (t *table) addTo(b *storeBatch, offset int64) {
+// written gives the overlay.
+func (t *table) written(yield func(key string, value []byte) bool) {
 	for i := range t.ents {
-		if e := &t.ents[i]; e.value == nil {
-			remove(b, t.sp, kindTable, e.key)
+		if !yield(t.ents[i].key, t.ents[i].value) {
+			return
+		}
+	}
+}
+
+// addTo puts rows and the changelog offset that the table has with them into a batch.
+func (t *table) addTo(b *storeBatch, rows iter.Seq2[string, []byte], offset int64) {
+	for key, v := range rows {
+		if v == nil {
+			remove(b, t.sp, kindTable, key)
 		} else {
-			set(b, t.sp, kindTable, e.key, e.value)
+			set(b, t.sp, kindTable, key, v)
 		}
 	}
 	b.mark(t.sp, mark{offset: offset, topic: t.topic, seen: t.now()})

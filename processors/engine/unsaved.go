@@ -1,6 +1,9 @@
 package engine
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // unsaved are committed values of one table on their way to the local store. The
 // changelog has them, so nothing is lost with them; a key that changes all the time is
@@ -43,14 +46,7 @@ func (t *table) save() error {
 	st := t.sp.s
 	b := st.batch()
 	defer st.reuse(b)
-	for key, v := range u.rows {
-		if v == nil {
-			remove(b, t.sp, kindTable, key)
-		} else {
-			set(b, t.sp, kindTable, key, v)
-		}
-	}
-	b.mark(t.sp, mark{offset: u.offset, topic: t.topic, seen: t.now()})
+	t.addTo(b, maps.All(u.rows), u.offset)
 	if err := st.apply(b); err != nil {
 		return err
 	}
