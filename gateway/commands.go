@@ -12,6 +12,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/topology"
 	"github.com/nexusblueprint/nexus/views"
@@ -83,8 +84,8 @@ func (g *Gateway) readCommand(c *gin.Context) (*commandKind, *order, *problem) {
 	return kind, o, no
 }
 
-// bodyBytesMax bounds one command as JSON.
-const bodyBytesMax = 1 << 20
+// bodyBytesMax bounds one command as JSON, which is hardly ever shorter than its Avro; topics take twice as much.
+const bodyBytesMax = ports.CommandBytesMax
 
 // readBody reads a body of a bounded size.
 func readBody(c *gin.Context, bytesMax int64) ([]byte, *problem) {

@@ -6,14 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/nexusblueprint/nexus/internal/system"
+	"github.com/nexusblueprint/nexus/internal/systemtest"
 	"github.com/nexusblueprint/nexus/shop"
 )
 
@@ -28,23 +27,6 @@ type reply struct {
 	header http.Header
 	body   map[string]any
 	raw    string
-}
-
-func start(t *testing.T) *whole {
-	t.Helper()
-	d, err := system.Start(t.Context(), shop.Topology(), system.Config{
-		Data: t.TempDir(), Listen: "127.0.0.1:0", BusListen: "127.0.0.1:0", RegistryListen: "127.0.0.1:0", Version: "0.0.0",
-		Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return &whole{t: t, api: d.Endpoints().API}
 }
 
 func (w *whole) do(method, path, body string, headers ...string) (reply, error) {
@@ -86,7 +68,7 @@ func order(id string) string {
 
 // The gateway over the real emitter, views, processors, sink and stores.
 func TestWhole(t *testing.T) {
-	w := start(t)
+	w := &whole{t: t, api: systemtest.Start(t, shop.Topology(), t.TempDir()).API}
 	t.Run("a query with a write's position shows the write", func(t *testing.T) { readYourWrites(t, w) })
 	t.Run("one command id is one command", func(t *testing.T) { oneCommand(t, w) })
 	t.Run("preconditions", func(t *testing.T) { preconditions(t, w) })

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nexusblueprint/nexus/internal/foldertest"
 	"github.com/nexusblueprint/nexus/policies/deploy"
 	"github.com/nexusblueprint/nexus/policies/source"
 	"github.com/nexusblueprint/nexus/shop"
@@ -74,19 +75,15 @@ func isGo(files map[string]string) bool {
 // write puts a case's files below a folder.
 func (f fixture) write(t *testing.T, name, under string) {
 	t.Helper()
+	files := map[string]string{}
 	for file, text := range f.cases[name] {
-		full := filepath.Join(under, filepath.FromSlash(file))
-		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-			t.Fatal(err)
-		}
 		text = strings.ReplaceAll(text, "MODULE", path.Join(fixtureModule, f.folder(name)))
 		if path.Ext(file) == ".avsc" {
 			text = jsonComment.ReplaceAllString(text, "")
 		}
-		if err := os.WriteFile(full, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		files[file] = text
 	}
+	foldertest.Write(t, under, files)
 }
 
 // sourceOf writes the Go cases as one module, beside the modules that they
@@ -98,15 +95,10 @@ func sourceOf(t *testing.T, all []fixture) *source.Facts {
 	if err != nil {
 		t.Fatal(err)
 	}
+	files := map[string]string{}
 	gomod := "module " + fixtureModule + "\n\ngo 1.26\n"
 	for _, file := range others {
-		full := filepath.Join(dir, "modules", filepath.FromSlash(file.Name))
-		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(full, []byte(file.Data), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		files["modules/"+file.Name] = file.Data
 		if module, ok := strings.CutSuffix(file.Name, "/go.mod"); ok {
 			version := "v0.0.0"
 			if m := regexp.MustCompile(`/(v\d+)$`).FindStringSubmatch(module); m != nil {
@@ -115,13 +107,9 @@ func sourceOf(t *testing.T, all []fixture) *source.Facts {
 			gomod += fmt.Sprintf("\nrequire %s %s\n\nreplace %s => ../modules/%s\n", module, version, module, module)
 		}
 	}
+	files["main/go.mod"] = gomod
+	foldertest.Write(t, dir, files)
 	main := filepath.Join(dir, "main")
-	if err := os.MkdirAll(main, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(main, "go.mod"), []byte(gomod), 0o644); err != nil {
-		t.Fatal(err)
-	}
 	for _, f := range all {
 		for name, files := range f.cases {
 			if isGo(files) {

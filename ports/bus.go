@@ -10,6 +10,10 @@ import (
 // CommandBytesMax is a size of an encoded command that every bus takes.
 const CommandBytesMax = 1 << 20
 
+// RememberedMax is how many of an aggregate's last commands are remembered for as long as it lives. Whatever writes
+// states keeps this many, so that all of them answer a repetition alike.
+const RememberedMax = 8
+
 // EventBus takes commands to the aggregates that decide them, and says how each ended. It is safe for concurrent use.
 //
 // What holds of the commands, whichever bus of a log takes them:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nexusblueprint/nexus/internal/eventid"
 	"github.com/nexusblueprint/nexus/internal/serde"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/schemas/avro/retail"
@@ -168,7 +169,7 @@ func TestDecide_accepts_and_chains_events(t *testing.T) {
 		last = chain(eff.events[0].meta[serde.FrameBytes:], eff.events[0].value[serde.FrameBytes:])
 	}
 	env, stock := b.record()
-	if env.Version != 20 || env.Hash != last || stock.OnHand != -20 || len(env.Recent) != recentMax {
+	if env.Version != 20 || env.Hash != last || stock.OnHand != -20 || len(env.Recent) != ports.RememberedMax {
 		t.Errorf("table record %+v %+v", env, stock)
 	}
 }

@@ -1,12 +1,10 @@
 package processors
 
 import (
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 )
-
-// recentMax bounds the commands remembered in an aggregate's own record.
-const recentMax = 8
 
 // envelope is platform.Envelope with the recent commands left as they are
 // encoded: nearly every command only drops the oldest and adds its own, so none
@@ -46,7 +44,7 @@ func (e *envelope) ReadAvro(r *avro.Reader) {
 	e.EventsSinceSnapshot = r.Long()
 	e.BytesSinceSnapshot = r.Long()
 	r.Fixed(e.Hash[:])
-	e.recent = make([][]byte, 0, recentMax+1)
+	e.recent = make([][]byte, 0, ports.RememberedMax+1)
 	for n := r.Block(rememberedMin); n > 0; n = r.Block(rememberedMin) {
 		for ; n > 0 && r.OK(); n-- {
 			e.recent = append(e.recent, rawRemembered(r))
@@ -89,7 +87,7 @@ func (e *envelope) find(commandID string) (*platform.Remembered, error) {
 
 // remember adds a command in the place of the oldest.
 func (e *envelope) remember(r *platform.Remembered) {
-	if over := len(e.recent) + 1 - recentMax; over > 0 {
+	if over := len(e.recent) + 1 - ports.RememberedMax; over > 0 {
 		e.recent = e.recent[over:]
 	}
 	size := 64 + len(r.CommandID) + len(r.CommandType) + len(r.Code) + len(r.Detail)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 )
@@ -34,7 +35,7 @@ func TestEnvelope_isPlatformEnvelope(t *testing.T) {
 	want := platform.Envelope{Version: 3, At: 1_700_000_000_000, Fold: 2, EventsSinceSnapshot: 500, BytesSinceSnapshot: 1 << 40}
 	want.Hash[31] = 7
 	got := envelope{}
-	for i := range 3 * recentMax {
+	for i := range 3 * ports.RememberedMax {
 		encoded := want.AppendAvro(nil)
 		r := avro.NewReader(encoded)
 		if got.ReadAvro(&r); r.Close("nexus.Envelope") != nil {
@@ -55,7 +56,7 @@ func TestEnvelope_isPlatformEnvelope(t *testing.T) {
 		r2 := randomRemembered(rnd, fmt.Sprintf("id-%d", i))
 		got.remember(&r2)
 		want.Recent = append(want.Recent, r2)
-		want.Recent = want.Recent[max(0, len(want.Recent)-recentMax):]
+		want.Recent = want.Recent[max(0, len(want.Recent)-ports.RememberedMax):]
 		if b := got.AppendAvro(nil); !bytes.Equal(b, want.AppendAvro(nil)) {
 			t.Fatalf("after %d commands:\n%x, want\n%x", i+1, b, want.AppendAvro(nil))
 		}

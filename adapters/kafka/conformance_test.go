@@ -16,13 +16,13 @@ import (
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/adapters/embedded/broker"
-	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
 	"github.com/nexusblueprint/nexus/emitters"
 	"github.com/nexusblueprint/nexus/internal/clock"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/linktest"
 	"github.com/nexusblueprint/nexus/internal/localstore"
+	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/ports/portstest"
@@ -120,16 +120,7 @@ func linked(t *testing.T, b *kafkatest.Broker) *brokers {
 // newFramer frames by a registry of its own.
 func newFramer(t *testing.T) *serde.Serde {
 	t.Helper()
-	r, err := registry.Open(t.Context(), registry.Config{ClientOpts: []kgo.Opt{kgo.SeedBrokers(kafkatest.Kfake(t).Addrs...)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	client, err := confluent.New(config.Registry{URL: r.URL()})
+	client, err := confluent.New(config.Registry{URL: registrytest.Embedded(t, kafkatest.Kfake(t).Addrs...)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,12 +268,6 @@ func (w *world) views(t testing.TB) views.Config {
 	return views.Config{Topology: w.topology, Store: w.local(t), Framer: w.framer, Client: w.linked, Logger: logger(t)}
 }
 
-// eventBus is put together as the program does it.
-type eventBus struct {
-	*emitters.Commands
-	*views.Outcomes
-}
-
 func (w *world) bus(t testing.TB) (bus ports.EventBus, closeBus func() error) {
 	t.Helper()
 	commands, err := emitters.NewCommands(emitters.Config{Topology: w.topology, Framer: w.framer, Client: w.linked, Logger: logger(t)})
@@ -296,7 +281,7 @@ func (w *world) bus(t testing.TB) (bus ports.EventBus, closeBus func() error) {
 	})
 	outcomes := views.NewOutcomes(w.views(t))
 	run(t, outcomes.Run)
-	return eventBus{commands, outcomes}, commands.Close
+	return emitters.Bus{Commands: commands, Outcomes: outcomes}, commands.Close
 }
 
 func (w *world) store(t testing.TB) ports.EventStore {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nexusblueprint/nexus/internal/programtest"
 )
 
 // badBodies are commands that nothing may come of: body and what the answer says.
@@ -51,7 +53,7 @@ func badBodies() map[string][]string {
 // Whatever is wrong is refused with its field and reason, and nothing comes of it.
 func TestBadInput(t *testing.T) {
 	n := newNode(t)
-	api := n.start().API
+	api := n.start(t).API
 	for name, c := range badBodies() {
 		t.Run(name, func(t *testing.T) { send(t, api+"/api/commands/"+c[0], c[1], 400, c[2:]) })
 	}
@@ -62,7 +64,7 @@ func TestBadInput(t *testing.T) {
 	t.Run("starts", func(t *testing.T) { badStarts(t, n, strings.TrimPrefix(api, "http://")) })
 	t.Run("nothing came of it", func(t *testing.T) {
 		// Two good commands stood among the bad ones; one that expected another version has its outcome, but no event.
-		if out := must(t, "check", "--server", api); !strings.Contains(out, "I2  ok                2 checked") {
+		if out := programtest.Must(t, "check", "--server", api); !strings.Contains(out, "I2  ok                2 checked") {
 			t.Errorf("want two events in the log:\n%s", out)
 		}
 	})
@@ -118,7 +120,7 @@ func badLines(t *testing.T) {
 		"events x": "events export", "figures x": "unknown command", "load online-retail --x": "unknown flag",
 		"figures --server http://127.0.0.1:1": "nexus dev", "check --server http://127.0.0.1:1": "nexus dev", "load online-retail --server http://127.0.0.1:1": "nexus dev",
 	} {
-		if out, code := run(t, strings.Fields(line)...); code != 2 || !strings.Contains(out, want) {
+		if out, code := programtest.Run(t, strings.Fields(line)...); code != 2 || !strings.Contains(out, want) {
 			t.Errorf("nexus %s: exit code %d, want 2 and %q:\n%s", line, code, want, out)
 		}
 	}
@@ -149,7 +151,7 @@ func badFiles(t *testing.T, api string) { //nolint:thelper // a test of its own:
 		if err := os.WriteFile(file, c.content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		out, code := run(t, "load", "online-retail", file, "--server", api)
+		out, code := programtest.Run(t, "load", "online-retail", file, "--server", api)
 		if code != 1 {
 			t.Errorf("%s: exit code %d, want 1", name, code)
 		}
@@ -168,8 +170,8 @@ func badStarts(t *testing.T, n *node, taken string) { //nolint:thelper // a test
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct{ args, want []string }{
-		"a folder in use":                 {[]string{"--data", n.data}, []string{n.data, fmt.Sprint("process ", n.cmd.Process.Pid), "--data"}},
-		"a folder in use, to be emptied":  {[]string{"--data", n.data, "--reset"}, []string{"in use"}},
+		"a folder in use":                 {[]string{"--data", n.Data}, []string{n.Data, fmt.Sprint("process ", n.PID()), "--data"}},
+		"a folder in use, to be emptied":  {[]string{"--data", n.Data, "--reset"}, []string{"in use"}},
 		"a newer folder":                  {[]string{"--data", newer}, []string{"format 999", "run the release that wrote it"}},
 		"a foreign folder, to be emptied": {[]string{"--data", foreign, "--reset"}, []string{"thesis.txt", "choose an empty folder"}},
 		"a taken port of the API":         {[]string{"--listen", taken}, []string{taken, "in use", "--listen"}},
@@ -177,7 +179,7 @@ func badStarts(t *testing.T, n *node, taken string) { //nolint:thelper // a test
 		"a taken port of the registry":    {[]string{"--registry-listen", taken}, []string{taken, "in use", "registry", "choose another"}},
 	} {
 		args := []string{"dev", "--no-sample", "--data", filepath.Join(t.TempDir(), "new"), "--listen", "127.0.0.1:0", "--bus-listen", "127.0.0.1:0", "--registry-listen", "127.0.0.1:0"}
-		out, code := run(t, append(args, c.args...)...) // the last of a flag counts
+		out, code := programtest.Run(t, append(args, c.args...)...) // the last of a flag counts
 		if code != 2 {
 			t.Errorf("%s: exit code %d, want 2", name, code)
 		}

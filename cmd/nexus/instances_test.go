@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/nexusblueprint/nexus/internal/elastictest"
+	"github.com/nexusblueprint/nexus/internal/programtest"
 )
 
 // Several instances on one Kafka and one Elasticsearch. The parts build on each
@@ -16,8 +17,8 @@ func TestRun_many_instances(t *testing.T) {
 	c := newCluster(t)
 	c.search = "elasticsearch+" + elastictest.Start(t).URL
 	c.register()
-	a := c.instance("a", "gateway,processors,sink").start()
-	b := c.instance("b", "gateway,processors,sink").start()
+	a := c.start(t, "a", "gateway,processors,sink")
+	b := c.start(t, "b", "gateway,processors,sink")
 	a.holds("shop.stock", "a", "b")
 
 	// On 8 partitions some of these are held by the other instance.
@@ -63,9 +64,9 @@ func TestRun_many_instances(t *testing.T) {
 				}
 			})
 		}
-		third := c.instance("third", "processors,sink").start("--leave-on-stop", "true")
+		third := c.start(t, "third", "processors,sink", "--leave-on-stop", "true")
 		a.holds("shop.stock", "a", "b", "third")
-		third.stop()
+		third.Stop(t)
 		a.holds("shop.stock", "a", "b")
 		close(move)
 		wg.Wait()
@@ -82,11 +83,11 @@ func TestRun_many_instances(t *testing.T) {
 			})
 		}
 		<-answered
-		a.kill()
+		a.Kill(t)
 		wg.Wait()
 		for n := range 200 {
 			id := fmt.Sprintf("orphan-%d", n)
-			b.eventually(id+" is settled", func() bool {
+			b.Eventually(t, id+" is settled", func() bool {
 				if r := b.call(http.MethodGet, "/api/commands/"+id, ""); r.status == http.StatusOK {
 					return true
 				}
@@ -102,9 +103,9 @@ func TestRun_many_instances(t *testing.T) {
 	})
 
 	t.Run("of two processes with one name the older ends and says why", func(t *testing.T) {
-		twin := c.instance("b", "gateway,processors,sink").start()
-		if code := b.exit(); code != 1 || !strings.Contains(b.log.String(), "another process runs under this instance's name") {
-			t.Errorf("it ended with %d:\n%s", code, tail(b.log.String()))
+		twin := c.start(t, "b", "gateway,processors,sink")
+		if code := b.Exit(t); code != 1 || !strings.Contains(b.Log.String(), "another process runs under this instance's name") {
+			t.Errorf("it ended with %d:\n%s", code, programtest.Tail(b.Log.String()))
 		}
 		if r := twin.receive(skus[0], "at-the-twin"); r.status != http.StatusCreated {
 			t.Errorf("%d %s", r.status, r.text)
@@ -112,10 +113,10 @@ func TestRun_many_instances(t *testing.T) {
 		b = twin
 	})
 
-	if out, code := run(t, "check", "--server", b.api); code != 0 {
+	if out, code := programtest.Run(t, "check", "--server", b.API()); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
-	b.stop()
+	b.Stop(t)
 }
 
 // reads demands that state and read model at this instance are as of a write.
@@ -123,11 +124,11 @@ func (i *instance) reads(sku string, version float64, position string) {
 	i.t.Helper()
 	state := i.call(http.MethodGet, fmt.Sprintf("/api/aggregates/stock/%s?minVersion=%v", sku, version), "")
 	if at, _ := state.body["version"].(float64); state.status != http.StatusOK || at < version {
-		i.t.Errorf("%s: %s at version %v or later is %d %s", i.name, sku, version, state.status, state.text)
+		i.t.Errorf("%s: %s at version %v or later is %d %s", i.Name, sku, version, state.status, state.text)
 	}
 	doc := i.call(http.MethodGet, "/api/queries/products/"+sku+"?wait=30s&position="+position, "")
 	if n, _ := doc.body["onHand"].(float64); doc.status != http.StatusOK || n < version {
-		i.t.Errorf("%s: %s after %v pieces, at %s, is %d %s", i.name, sku, version, position, doc.status, doc.text)
+		i.t.Errorf("%s: %s after %v pieces, at %s, is %d %s", i.Name, sku, version, position, doc.status, doc.text)
 	}
 }
 
@@ -135,8 +136,8 @@ func (i *instance) reads(sku string, version float64, position string) {
 func (i *instance) holds(group string, names ...string) {
 	i.t.Helper()
 	var out string
-	i.eventually(fmt.Sprintf("%s is held by %v", group, names), func() bool {
-		out = must(i.t, "topology", "--server", i.api)
+	i.Eventually(i.t, fmt.Sprintf("%s is held by %v", group, names), func() bool {
+		out = programtest.Must(i.t, "topology", "--server", i.API())
 		var holders []string
 		for line := range strings.Lines(out) {
 			if f := strings.Fields(line); f[0] == group && f[1] == "Stable" && len(f) == 5 {

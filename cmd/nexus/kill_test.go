@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nexusblueprint/nexus/internal/programtest"
 	"github.com/nexusblueprint/nexus/shop/data"
 )
 
@@ -34,18 +34,18 @@ func TestKill_in_the_middle_of_a_load_loses_and_doubles_nothing(t *testing.T) {
 	inFlight, inCommit := 0, 0
 	// A kill that meets nothing proves nothing: go on until enough have met something.
 	for round := 0; round < rounds || inFlight < rounds/4 && round < 3*rounds; round++ {
-		e := n.start()
+		e := n.start(t)
 		if round > 0 {
 			inFlight += count(hitTransaction, n)
 			inCommit += count(hitCommit, n)
 		}
-		load := exec.Command(binary, "load", "online-retail", "--server", e.API)
+		load := programtest.Command(context.Background(), "load", "online-retail", "--server", e.API)
 		if err := load.Start(); err != nil {
 			t.Fatal(err)
 		}
 		stop := rejections(t, e)
 		wait(time.Duration(100+random.IntN(1400)) * time.Millisecond)
-		n.kill()
+		n.Kill(t)
 		stop()
 		_ = load.Process.Kill() // its server is gone
 		_ = load.Wait()
@@ -53,11 +53,11 @@ func TestKill_in_the_middle_of_a_load_loses_and_doubles_nothing(t *testing.T) {
 			check(t, n)
 		}
 	}
-	e := n.start()
-	must(t, "load", "online-retail", "--server", e.API)
-	sameFigures(t, must(t, "figures", "--json", "--server", e.API))
-	must(t, "check", "--server", e.API)
-	n.stop()
+	e := n.start(t)
+	programtest.Must(t, "load", "online-retail", "--server", e.API)
+	sameFigures(t, programtest.Must(t, "figures", "--json", "--server", e.API))
+	programtest.Must(t, "check", "--server", e.API)
+	n.stop(t)
 	t.Logf("%d of %d kills hit a transaction in flight, %d of them in the middle of its commit", inFlight, rounds, inCommit)
 	if inFlight < rounds/4 {
 		t.Errorf("%d of %d kills hit a transaction in flight: too few to prove anything", inFlight, rounds)
@@ -66,7 +66,7 @@ func TestKill_in_the_middle_of_a_load_loses_and_doubles_nothing(t *testing.T) {
 
 // rejections keeps transactions going beside the load, also once everything is
 // loaded: commands that the domain rejects leave outcomes but change no figure.
-func rejections(t *testing.T, e endpoints) (stop func()) {
+func rejections(t *testing.T, e programtest.Endpoints) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var senders sync.WaitGroup
@@ -98,7 +98,7 @@ var (
 )
 
 func count(what *regexp.Regexp, n *node) int {
-	if what.MatchString(n.log.String()) {
+	if what.MatchString(n.Log.String()) {
 		return 1
 	}
 	return 0
@@ -107,9 +107,9 @@ func count(what *regexp.Regexp, n *node) int {
 // check starts the system and demands that all invariants hold.
 func check(t *testing.T, n *node) {
 	t.Helper()
-	e := n.start()
-	must(t, "check", "--server", e.API)
-	n.kill()
+	e := n.start(t)
+	programtest.Must(t, "check", "--server", e.API)
+	n.Kill(t)
 }
 
 // sameFigures compares with the oracle, numbers as numbers.

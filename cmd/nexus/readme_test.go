@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nexusblueprint/nexus/internal/programtest"
 )
 
 // The README's way onto Kafka is executed as written; only ports and folders
@@ -58,14 +60,14 @@ func TestReadme_runs_on_kafka_as_written(t *testing.T) {
 	})
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v\n%s", err, tail(string(out)))
+		t.Fatalf("%v\n%s", err, programtest.Tail(string(out)))
 	}
 	for _, part := range []string{"2025 accepted", "I5  ok", "shop.order ", "stopped"} {
 		if !strings.Contains(string(out), part) {
-			t.Errorf("no word of %q in:\n%s", part, tail(string(out)))
+			t.Errorf("no word of %q in:\n%s", part, programtest.Tail(string(out)))
 		}
 	}
-	laptop.stop()
+	laptop.stop(t)
 }
 
 // moveToKafka is what the page on it says, from a laptop with real orders of its
@@ -79,8 +81,8 @@ func moveToKafka(t *testing.T, own *strings.Replacer, api string) (script string
 		t.Fatalf("the page has %d blocks of commands and the settings %q", len(blocks), settings)
 	}
 	laptop = newNode(t)
-	e := laptop.start()
-	must(t, "load", "online-retail", filepath.Join("..", "..", "shop", "data", "2011-01.csv.gz"), "--server", e.API)
+	e := laptop.start(t)
+	programtest.Must(t, "load", "online-retail", filepath.Join("..", "..", "shop", "data", "2011-01.csv.gz"), "--server", e.API)
 	once := func(api string) string {
 		return "curl -fsS -H 'Content-Type: application/json' -H 'Idempotency-Key: moved-1' -d '{\"sku\":\"22423\",\"description\":\"MUG\",\"quantity\":5,\"reference\":\"moved\"}' " + api + "/api/commands/ReceiveStock | sed 's/\"position.*//'\n"
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/elastictest"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/internal/programtest"
 	"github.com/nexusblueprint/nexus/internal/system"
 	"github.com/nexusblueprint/nexus/shop"
 )
@@ -185,12 +186,12 @@ func (g *guarded) user(name string) *instance {
 		roles = config.Gateway
 	}
 	i := g.instance(name, roles)
-	text, err := os.ReadFile(i.file)
+	text, err := os.ReadFile(i.File)
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	bus := fmt.Sprintf("bus: {url: 'kafka+tls://%s', user: %s, passwordFile: %s, caFile: %s}", g.kafka.Door, name, password, g.kafka.CAFile)
-	if err := os.WriteFile(i.file, []byte(strings.Replace(string(text), "bus: kafka://"+g.bus, bus, 1)), 0o600); err != nil {
+	if err := os.WriteFile(i.File, []byte(strings.Replace(string(text), fmt.Sprintf("bus: %q", "kafka://"+g.bus), bus, 1)), 0o600); err != nil {
 		g.t.Fatal(err)
 	}
 	return i
@@ -199,7 +200,7 @@ func (g *guarded) user(name string) *instance {
 // denials are what the program finds that a user lacks.
 func (g *guarded) denials(i *instance) []string {
 	g.t.Helper()
-	settings, err := config.Load(config.Sources{File: i.file, Lookup: os.LookupEnv})
+	settings, err := config.Load(config.Sources{File: i.File, Lookup: os.LookupEnv})
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -261,8 +262,9 @@ func TestRun_with_the_rights_of_the_page(t *testing.T) {
 	gateway, processors, sink := users[config.Gateway], users[config.Processors], users[config.Sink]
 
 	t.Run("a start that may not create the topics says so", func(t *testing.T) {
-		if code := processors.begin().exit(); code == 0 || !strings.Contains(processors.log.String(), "User:processors lacks the right Create on topic shop.") {
-			t.Errorf("it ended with %d:\n%s", code, tail(processors.log.String()))
+		processors.Begin(t)
+		if code := processors.Exit(t); code == 0 || !strings.Contains(processors.Log.String(), "User:processors lacks the right Create on topic shop.") {
+			t.Errorf("it ended with %d:\n%s", code, programtest.Tail(processors.Log.String()))
 		}
 	})
 
@@ -273,11 +275,11 @@ func TestRun_with_the_rights_of_the_page(t *testing.T) {
 			}
 		}
 	}
-	processors.start("--leave-on-stop", "true")
-	gateway.begin()
-	sink.begin()
-	gateway.ready()
-	sink.ready()
+	processors.Start(t, "--leave-on-stop", "true")
+	gateway.Begin(t)
+	sink.Begin(t)
+	gateway.Ready(t)
+	sink.Ready(t)
 
 	const order = `{"orderId":"1","customerId":null,"country":"France","placedAt":"2010-12-01T08:26:00Z","lines":[{"sku":"22423","description":"MUG","quantity":1,"unitPrice":"1.00"}]}`
 	if r := gateway.call(http.MethodPost, "/api/commands/PlaceOrder", order); r.status != http.StatusCreated {
@@ -293,8 +295,8 @@ func TestRun_with_the_rights_of_the_page(t *testing.T) {
 	if q := gateway.call(http.MethodGet, "/api/queries", ""); q.status != http.StatusOK {
 		t.Errorf("%d %s", q.status, q.text)
 	}
-	must(t, "check", "--server", gateway.api, "--config", users["tools"].file)
-	must(t, "topology", "--server", gateway.api, "--config", users["tools"].file)
+	programtest.Must(t, "check", "--server", gateway.API(), "--config", users["tools"].File)
+	programtest.Must(t, "topology", "--server", gateway.API(), "--config", users["tools"].File)
 	t.Run("a tool that lacks a right says so", func(t *testing.T) {
 		i := slices.IndexFunc(rights, func(r pageRight) bool {
 			return r.who == "tools" && r.resource == "GROUP" && r.name.MatchString("shop.order")
@@ -302,27 +304,27 @@ func TestRun_with_the_rights_of_the_page(t *testing.T) {
 		g.revoke("tools", rights[i])
 		defer g.grant("tools", rights[i])
 		kafkatest.Eventually(t, 20*time.Second, "the right is gone", func() bool {
-			out, code := run(t, "check", "--server", gateway.api, "--config", users["tools"].file)
+			out, code := programtest.Run(t, "check", "--server", gateway.API(), "--config", users["tools"].File)
 			return code == 2 && strings.Contains(out, "User:tools lacks the right Describe on group shop.")
 		})
 	})
 
-	processors.stop()
-	if err := os.RemoveAll(processors.data); err != nil { // and so everything is read again
+	processors.Stop(t)
+	if err := os.RemoveAll(processors.Data); err != nil { // and so everything is read again
 		t.Fatal(err)
 	}
-	processors.start("--leave-on-stop", "true")
+	processors.Start(t, "--leave-on-stop", "true")
 	if again := gateway.receive("22423", "r-1"); again.status != http.StatusCreated {
 		t.Errorf("the repetition: %d %s", again.status, again.text)
 	}
 	g.poison("shop.stock.commands")
 	g.deadLetters(1)
-	processors.stop()
+	processors.Stop(t)
 	g.poison("shop.products.v1-table")
 	g.deadLetters(2)
-	must(t, "dlq", "list", "--server", gateway.api, "--config", users["tools"].file)
-	gateway.stop()
-	sink.stop()
+	programtest.Must(t, "dlq", "list", "--server", gateway.API(), "--config", users["tools"].File)
+	gateway.Stop(t)
+	sink.Stop(t)
 
 	used := map[string]map[string]bool{} // "user operation resource" to names
 	for v := range k.Verdicts(t) {
@@ -382,13 +384,14 @@ func TestRun_with_the_rights_of_the_page(t *testing.T) {
 			}
 		}
 		const sentence = "User:sink lacks the right Write on topic shop.dlq"
-		if code := sink.begin().exit(); code == 0 || !strings.Contains(sink.log.String(), sentence) {
-			t.Errorf("it ended with %d:\n%s", code, tail(sink.log.String()))
+		sink.Begin(t)
+		if code := sink.Exit(t); code == 0 || !strings.Contains(sink.Log.String(), sentence) {
+			t.Errorf("it ended with %d:\n%s", code, programtest.Tail(sink.Log.String()))
 		}
-		if out, code := run(t, "doctor", "--config", sink.file); code != 1 || !strings.Contains(out, sentence) {
+		if out, code := programtest.Run(t, "doctor", "--config", sink.File); code != 1 || !strings.Contains(out, sentence) {
 			t.Errorf("doctor ended with %d:\n%s", code, out)
 		}
-		if out, _ := run(t, "doctor", "--config", processors.file); !strings.Contains(out, "User:processors may do all") {
+		if out, _ := programtest.Run(t, "doctor", "--config", processors.File); !strings.Contains(out, "User:processors may do all") {
 			t.Errorf("doctor of the processors:\n%s", out)
 		}
 	})

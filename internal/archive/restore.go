@@ -45,9 +45,6 @@ const (
 	tableBatchBytes  = 8 << 20
 )
 
-// rememberedMax is how many commands an aggregate's record holds.
-const rememberedMax = 8
-
 // Restore writes the events with their ids, versions, metadata and payloads as
 // they were, and the tables that they fold to. What projections, views and
 // search stores hold comes from the events by itself. Of the memory of commands
@@ -209,7 +206,7 @@ func (f *folded) remember(m fact, eventType string) {
 	recent := f.envelope.Recent
 	if n := len(recent); n == 0 || recent[n-1].CommandID != m.commandID {
 		recent = append(recent, platform.Remembered{CommandID: m.commandID, Kind: platform.OutcomeKindAccepted})
-		recent = recent[max(0, len(recent)-rememberedMax):]
+		recent = recent[max(0, len(recent)-ports.RememberedMax):]
 	}
 	last := &recent[len(recent)-1]
 	last.Version, last.EventTypes = m.version, append(last.EventTypes, eventType)

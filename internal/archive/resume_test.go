@@ -12,11 +12,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
-	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/logread"
+	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/internal/serde"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/shop"
@@ -32,17 +33,7 @@ func newTarget(t *testing.T) (*topology.Topology, Target, *kafkatest.Broker) {
 	for _, topic := range top.Topics() {
 		broker.Create(t, kafkatest.Topic{Name: topic.Name, Partitions: int(topic.Partitions), Config: topic.Config})
 	}
-	seeds := []kgo.Opt{kgo.SeedBrokers(broker.Addrs...)}
-	r, err := registry.Open(t.Context(), registry.Config{Listen: "127.0.0.1:0", ClientOpts: seeds})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	client, err := confluent.New(config.Registry{URL: r.URL()})
+	client, err := confluent.New(config.Registry{URL: registrytest.Embedded(t, broker.Addrs...)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +41,7 @@ func newTarget(t *testing.T) (*topology.Topology, Target, *kafkatest.Broker) {
 	if err := framer.Register(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return top, Target{Framer: framer, Registry: client, Broker: seeds}, broker
+	return top, Target{Framer: framer, Registry: client, Broker: []kgo.Opt{kgo.SeedBrokers(broker.Addrs...)}}, broker
 }
 
 // committed are the records of a topic, in the order of each partition.
@@ -138,7 +129,7 @@ func TestRestore_goes_on_after_an_interruption(t *testing.T) {
 		for _, c := range env.Recent {
 			ids = append(ids, fmt.Sprintf("%s %s %d", c.CommandID, c.EventTypes, c.Version))
 		}
-		if env.Version != each || len(ids) != rememberedMax || ids[7] != "c1999 [shop.stock.StockReceived] 2000" || ids[0] != "c1992 [shop.stock.StockReceived] 1993" {
+		if env.Version != each || len(ids) != ports.RememberedMax || ids[7] != "c1999 [shop.stock.StockReceived] 2000" || ids[0] != "c1992 [shop.stock.StockReceived] 1993" {
 			t.Errorf("%s stands at version %d and remembers %v", r.Key, env.Version, ids)
 		}
 	}

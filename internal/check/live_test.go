@@ -14,6 +14,7 @@ import (
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/internal/system"
+	"github.com/nexusblueprint/nexus/internal/systemtest"
 	"github.com/nexusblueprint/nexus/topology"
 )
 
@@ -43,7 +44,7 @@ func live(t *testing.T, top *topology.Topology, e system.Endpoints) *check.Repor
 // called violated.
 func TestRun_raises_no_false_alarm_while_commands_come_in(t *testing.T) {
 	top := testTopology()
-	e := start(t, top)
+	e := systemtest.Start(t, top, t.TempDir())
 	ctx, stop := context.WithCancel(context.Background())
 	sent := make(chan int, 1)
 	go func() {

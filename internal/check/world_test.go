@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -24,6 +23,7 @@ import (
 	"github.com/nexusblueprint/nexus/internal/logread"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/internal/system"
+	"github.com/nexusblueprint/nexus/internal/systemtest"
 	"github.com/nexusblueprint/nexus/shop"
 	"github.com/nexusblueprint/nexus/topology"
 )
@@ -33,26 +33,6 @@ func testTopology() *topology.Topology {
 	t := shop.Topology()
 	t.Partitions = 2
 	return t
-}
-
-// start runs a whole system, which ends with the test.
-func start(t *testing.T, top *topology.Topology) system.Endpoints {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	d, err := system.Start(ctx, top, system.Config{
-		Data: t.TempDir(), Listen: "127.0.0.1:0", BusListen: "127.0.0.1:0", RegistryListen: "127.0.0.1:0",
-		Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return d.Endpoints()
 }
 
 // send posts commands, a line of NDJSON each, and demands that each gets the
@@ -161,7 +141,7 @@ func healthyWorld(t *testing.T) *world {
 func makeWorld(t *testing.T) *world {
 	t.Helper()
 	top := testTopology()
-	e := start(t, top)
+	e := systemtest.Start(t, top, t.TempDir())
 	send(t, e.API, 201,
 		receive("c1", "22423", 10, "r1"), receive("c2", "22423", 5, "r2"), receive("c3", "22423", 7, "r3"),
 		receive("c4", "85123A", 40, "r4"), receive("c5", "85123A", 2, "r5"),

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+
+	"github.com/nexusblueprint/nexus/internal/programtest"
 )
 
 // recorder is what clients see of one product. Its clock is of this process alone.
@@ -192,20 +194,20 @@ func (s *stage) histories(t *testing.T) {
 }
 
 // episode is one history, of a length that can be judged.
-func (s *stage) episode(t *testing.T, random *rand.Rand, number int, second, guest *instance) {
+func (s *stage) episode(t *testing.T, random *rand.Rand, number int, second, guest *programtest.Process) {
 	t.Helper()
-	before, first := s.aborts(t), s.back.generation()
+	before, first := s.aborts(t), generation(s.back)
 	recorders := s.recorders(t, number)
 	stop, unanswered := record(recorders, random.Uint64(), fmt.Sprint("history-", number), s.front, second)
 	defer stop()
 	faults := []func(){
-		func() { s.back.kill(t); run(t, s.back) },
-		func() { second.kill(t); run(t, second) },
-		func() { guest.stop(t); run(t, guest) },
+		func() { s.back.Kill(t); run(t, s.back) },
+		func() { second.Kill(t); run(t, second) },
+		func() { guest.Stop(t); run(t, guest) },
 		func() {
-			second.signal(t, syscall.SIGSTOP)
+			second.Signal(t, syscall.SIGSTOP)
 			wait(between(random, 0, 2*time.Second))
-			second.signal(t, syscall.SIGCONT)
+			second.Signal(t, syscall.SIGCONT)
 		},
 	}
 	for _, fault := range random.Perm(len(faults)) {
@@ -216,7 +218,7 @@ func (s *stage) episode(t *testing.T, random *rand.Rand, number int, second, gue
 	stop()
 	operations, queries, found, never := 0, 0, 0, 0
 	for n, r := range recorders {
-		f, l := r.close(t, s.front.address(), fmt.Sprintf("history-%d-last-%d", number, n))
+		f, l := r.close(t, s.front.API(), fmt.Sprintf("history-%d-last-%d", number, n))
 		r.readsOwnWrites(t)
 		operations, queries, found, never = operations+len(r.history), queries+len(r.queries), found+f, never+l
 		if got := linearizable(r.begin, r.history); got != porcupine.Ok {
@@ -226,7 +228,7 @@ func (s *stage) episode(t *testing.T, random *rand.Rand, number int, second, gue
 	recorders[0].corrupted(t)
 	t.Logf("%d operations on %d products and %d queries for what was written, over %d faults: %d unanswered at first; of those given up, another gateway knew the outcome of %d and %d were never logged; %d markers of aborted transactions",
 		operations, subjects, queries, len(faults), unanswered(), found, never, s.aborts(t)-before)
-	if grown := s.back.generation() - first; unanswered() == 0 || grown < 1 {
+	if grown := generation(s.back) - first; unanswered() == 0 || grown < 1 {
 		t.Errorf("%d operations without an answer, the group's generation grew by %d: the faults did not hit", unanswered(), grown)
 	}
 }
@@ -237,7 +239,7 @@ func (s *stage) recorders(t *testing.T, episode int) []*recorder {
 	all := make([]*recorder, subjects)
 	for n := range all {
 		sku := products()[len(products())-1-(episode*subjects+n)%(len(products())/2)]
-		a := ask(t.Context(), http.MethodGet, s.front.address()+"/api/aggregates/stock/"+url.PathEscape(sku), "")
+		a := ask(t.Context(), http.MethodGet, s.front.API()+"/api/aggregates/stock/"+url.PathEscape(sku), "")
 		begin, found := state(a)
 		if !found && a.status != http.StatusNotFound {
 			t.Fatalf("%s: %d %s", sku, a.status, a.text)
@@ -249,7 +251,7 @@ func (s *stage) recorders(t *testing.T, episode int) []*recorder {
 }
 
 // record lets clients go on until stop, which returns when they have.
-func record(recorders []*recorder, seed uint64, name string, gateways ...*instance) (stop func(), unanswered func() int64) {
+func record(recorders []*recorder, seed uint64, name string, gateways ...*programtest.Process) (stop func(), unanswered func() int64) {
 	var clients sync.WaitGroup
 	var stopping atomic.Bool
 	var missed atomic.Int64
@@ -258,7 +260,7 @@ func record(recorders []*recorder, seed uint64, name string, gateways ...*instan
 			random := rand.New(rand.NewPCG(seed, uint64(c)))
 			r := recorders[c%len(recorders)]
 			for n := 0; !stopping.Load(); n++ {
-				api := func() string { return gateways[random.IntN(len(gateways))].address() }
+				api := func() string { return gateways[random.IntN(len(gateways))].API() }
 				if random.IntN(3) == 0 {
 					r.read(context.Background(), c, api())
 				} else if r.book(context.Background(), c, random, fmt.Sprintf("%s-%d-%d", name, c, n), api) {
@@ -281,7 +283,7 @@ func (r *recorder) close(t *testing.T, api, key string) (found, never int) {
 	t.Helper()
 	last := booking{key: key, quantity: 1}
 	call := tick()
-	eventually(t, "the outcome of "+key, func() bool {
+	programtest.Eventually(t, "the outcome of "+key, func() bool {
 		out, ok, fault := outcome(r.send(t.Context(), api, last))
 		if fault != "" {
 			t.Fatalf("%s: %s", key, fault)
@@ -314,7 +316,7 @@ func (r *recorder) close(t *testing.T, api, key string) (found, never int) {
 // became is the outcome of a booking, if it was ever logged.
 func (r *recorder) became(t *testing.T, api string, b booking) (out answered, logged bool) {
 	t.Helper()
-	eventually(t, "what became of "+b.key, func() bool {
+	programtest.Eventually(t, "what became of "+b.key, func() bool {
 		a := ask(t.Context(), http.MethodGet, api+"/api/commands/"+b.key, "")
 		var fault string
 		if out, logged, fault = outcome(a); fault != "" && a.status != http.StatusNotFound {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nexusblueprint/nexus/internal/programtest"
 )
 
 // Every link between two parts is made slow, then silent, then cut, and heals.
@@ -73,10 +75,10 @@ func (s *stage) silence(t *testing.T, tr *traffic, what string, strike func()) {
 	t.Helper()
 	missed := tr.missed.Load()
 	strike()
-	eventually(t, what+": the clients notice", func() bool { return tr.missed.Load() >= missed+clientCount })
+	programtest.Eventually(t, what+": the clients notice", func() bool { return tr.missed.Load() >= missed+clientCount })
 	acked := tr.acked.Load()
 	missed = tr.missed.Load()
-	eventually(t, what+": the clients miss it again", func() bool { return tr.missed.Load() >= missed+clientCount/2 })
+	programtest.Eventually(t, what+": the clients miss it again", func() bool { return tr.missed.Load() >= missed+clientCount/2 })
 	if more := tr.acked.Load() - acked; more > 0 {
 		t.Errorf("%s: %d commands were acknowledged over a link that carries nothing", what, more)
 	}
@@ -88,16 +90,16 @@ func (s *stage) caughtUp(t *testing.T, tr *traffic) {
 	t.Helper()
 	tr.goesOn(t, 1)
 	position := ""
-	eventually(t, "a write is seen in the read models", func() bool {
+	programtest.Eventually(t, "a write is seen in the read models", func() bool {
 		if position == "" {
 			r := s.sent.issue()
-			a := book(t.Context(), s.front.address(), r)
+			a := book(t.Context(), s.front.API(), r)
 			if position, _ = a.body["position"].(string); position == "" {
 				return false
 			}
 			s.sent.ack(r)
 		}
-		a := ask(t.Context(), http.MethodGet, s.front.address()+"/api/queries/products?limit=1&wait=1s&position="+url.QueryEscape(position), "")
+		a := ask(t.Context(), http.MethodGet, s.front.API()+"/api/queries/products?limit=1&wait=1s&position="+url.QueryEscape(position), "")
 		return a.status == http.StatusOK
 	})
 }
@@ -118,7 +120,7 @@ func (s *stage) searchGone(t *testing.T, tr *traffic) {
 		began := time.Now()
 		answer, took := make(chan reply, 1), time.Duration(0)
 		go func() {
-			a := ask(t.Context(), http.MethodGet, s.front.address()+"/api/queries/products?limit=1", "")
+			a := ask(t.Context(), http.MethodGet, s.front.API()+"/api/queries/products?limit=1", "")
 			took = time.Since(began)
 			answer <- a
 		}()
@@ -142,12 +144,12 @@ func (s *stage) registryGone(t *testing.T, tr *traffic) {
 	t.Helper()
 	late := s.guest(t, "late")
 	s.registryLink.Cut()
-	late.begin(t)
-	if code := late.exit(t); code == 0 || !strings.Contains(late.log.String(), "schema registry gave no answer: "+s.registry) {
-		t.Errorf("a start without its registry ended with %d:\n%s", code, tail(late.log.String()))
+	late.Begin(t)
+	if code := late.Exit(t); code == 0 || !strings.Contains(late.Log.String(), "schema registry gave no answer: "+s.registry) {
+		t.Errorf("a start without its registry ended with %d:\n%s", code, programtest.Tail(late.Log.String()))
 	}
 	tr.goesOn(t, 10)
-	if a := ask(t.Context(), http.MethodGet, s.front.address()+"/readyz", ""); a.status != http.StatusOK {
+	if a := ask(t.Context(), http.MethodGet, s.front.API()+"/readyz", ""); a.status != http.StatusOK {
 		t.Errorf("without the registry the gateway is not ready: %d %s", a.status, a.text)
 	}
 	s.registryLink.Heal(t)

@@ -1,76 +1,20 @@
 package faults
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/nexusblueprint/nexus/internal/programtest"
 )
 
-// binary is the program as a user builds it.
-var binary string
-
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "nexus-faults-")
-	if err != nil {
-		panic(err)
-	}
-	binary = filepath.Join(dir, "nexus")
-	args := []string{"build", "-o", binary}
 	if race {
-		args = append(args, "-race")
+		programtest.Main(m, "-race")
 	}
-	if out, err := exec.Command("go", append(args, "../../cmd/nexus")...).CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building the program: %v\n%s", err, out)
-		os.Exit(1)
-	}
-	go starter()
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-var starts = make(chan func())
-
-// starter starts all processes: Linux lets a child die with the thread that
-// started it, so that must be one that stays.
-func starter() {
-	runtime.LockOSThread()
-	for start := range starts {
-		start()
-	}
-}
-
-// begin starts a process whose end is bound to ours.
-func begin(cmd *exec.Cmd) (err error) {
-	cmd.SysProcAttr = child()
-	done := make(chan struct{})
-	starts <- func() { err = cmd.Start(); close(done) }
-	<-done
-	return err
-}
-
-// toolPatience bounds a subcommand.
-const toolPatience = 4 * time.Minute
-
-// nexus executes a subcommand, which has to succeed.
-func nexus(t *testing.T, args ...string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), toolPatience)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, binary, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("nexus %s: %v\n%s", strings.Join(args, " "), errors.Join(err, ctx.Err()), tail(string(out)))
-	}
-	return string(out)
+	programtest.Main(m)
 }
 
 // rounds of a scenario: n, or n times NEXUS_SOAK.
@@ -106,31 +50,9 @@ func seeded(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// patience bounds every wait for something that a healthy system does at once or
-// after its timeouts: a machine at work is slow, a hung system is found all the same.
-const patience = 2 * time.Minute
-
-// eventually polls until f answers true.
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !f(); wait(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
-}
-
 func wait(d time.Duration) { <-time.After(d) }
 
 // between is a random time.
 func between(r *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(r.Int64N(int64(most-least)+1))
-}
-
-func tail(s string) string {
-	const bytesMax = 6000
-	if len(s) > bytesMax {
-		return "…" + s[len(s)-bytesMax:]
-	}
-	return s
 }

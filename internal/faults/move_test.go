@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/internal/programtest"
 )
 
 // All scenarios of one broker share it, and the orders that are loaded: each ends
@@ -26,21 +27,21 @@ func TestOneBroker(t *testing.T) {
 // Partitions move every few seconds, by members that come and go cleanly.
 func (s *stage) joinAndLeave(t *testing.T) {
 	random := seeded(t)
-	guests := []*instance{s.guest(t, "guest-1"), s.guest(t, "guest-2")}
+	guests := []*programtest.Process{s.guest(t, "guest-1"), s.guest(t, "guest-2")}
 	s.whole(t)
 	tr := s.traffic(t, s.front)
 	finish := s.load(t, s.front)
-	moves, first := 0, s.back.generation()
+	moves, first := 0, generation(s.back)
 	for range rounds(t, 4) {
 		guest := guests[random.IntN(len(guests))]
-		here := []*instance{s.back}
-		if guest.pid == 0 {
+		here := []*programtest.Process{s.back}
+		if !guest.Runs() {
 			run(t, guest)
 		} else {
-			guest.stop(t)
+			guest.Stop(t)
 		}
 		for _, g := range guests {
-			if g.pid != 0 {
+			if g.Runs() {
 				here = append(here, g)
 			}
 		}
@@ -55,7 +56,7 @@ func (s *stage) joinAndLeave(t *testing.T) {
 	finish()
 	tr.stop(t)
 	s.verdict(t, s.front)
-	if grown := s.back.generation() - first; grown < moves {
+	if grown := generation(s.back) - first; grown < moves {
 		t.Errorf("%d instances came and went and the group's generation grew by %d: they did not move anything", moves, grown)
 	}
 	t.Logf("%d moves, %d commands acknowledged meanwhile", moves, tr.acked.Load())
@@ -68,7 +69,7 @@ func (s *stage) kills(t *testing.T) {
 	tr := s.traffic(t, s.front)
 	finish := s.load(t, s.front)
 	before := s.aborts(t)
-	victims := []*instance{s.back, s.front, s.mirror}
+	victims := []*programtest.Process{s.back, s.front, s.mirror}
 	n, aborted := rounds(t, 6), 0
 	// Kills that meet no transaction prove nothing: go on until one has.
 	for round := 0; round < n || aborted == 0 && round < 3*n; round++ {
@@ -76,10 +77,10 @@ func (s *stage) kills(t *testing.T) {
 		tr.goesOn(t, 1)
 		wait(between(random, 0, 500*time.Millisecond))
 		missed := tr.missed.Load()
-		victim.kill(t)
+		victim.Kill(t)
 		switch victim { // the proof for the processors is in the log, see below
 		case s.front:
-			eventually(t, "a client misses the gateway that was killed", func() bool { return tr.missed.Load() > missed })
+			programtest.Eventually(t, "a client misses the gateway that was killed", func() bool { return tr.missed.Load() > missed })
 		case s.mirror:
 			s.behind(t)
 		}
@@ -101,8 +102,8 @@ func (s *stage) kills(t *testing.T) {
 // behind waits until the read models lag and stand still, for want of a sink.
 func (s *stage) behind(t *testing.T) {
 	t.Helper()
-	eventually(t, "the read models fall behind", func() bool {
-		a := ask(t.Context(), http.MethodGet, s.front.address()+"/api/queries/products?limit=1", "")
+	programtest.Eventually(t, "the read models fall behind", func() bool {
+		a := ask(t.Context(), http.MethodGet, s.front.API()+"/api/queries/products?limit=1", "")
 		return a.status == http.StatusOK && number(a.body["lagRecords"]) > 10
 	})
 }
@@ -119,13 +120,13 @@ func (s *stage) zombie(t *testing.T) {
 		finish := s.load(t, s.front)
 		before := s.aborts(t)
 		tr.goesOn(t, 10)
-		sleeper.signal(t, syscall.SIGSTOP)
+		sleeper.Signal(t, syscall.SIGSTOP)
 		s.shared(t, s.back)
 		tr.goesOn(t, 10)
-		sleeper.signal(t, syscall.SIGCONT)
-		code := sleeper.exit(t)
-		if code != 1 || !strings.Contains(sleeper.log.String(), "slept past its timeouts") {
-			t.Errorf("the sleeper ended with %d:\n%s", code, tail(sleeper.log.String()))
+		sleeper.Signal(t, syscall.SIGCONT)
+		code := sleeper.Exit(t)
+		if code != 1 || !strings.Contains(sleeper.Log.String(), "slept past its timeouts") {
+			t.Errorf("the sleeper ended with %d:\n%s", code, programtest.Tail(sleeper.Log.String()))
 		}
 		tr.goesOn(t, 10)
 		finish()
@@ -140,18 +141,17 @@ func (s *stage) zombie(t *testing.T) {
 // Of two processes with one name the older is shut out and ends.
 func (s *stage) twins(t *testing.T) {
 	for range rounds(t, 1) {
-		older := s.instance(t, "twin", "processors", settings{"leaveOnStop": "true"})
+		older := s.instance(t, "twin", "processors", programtest.Settings{"leaveOnStop": "true"})
 		s.whole(t)
 		run(t, older)
 		s.shared(t, s.back, older)
 		tr := s.traffic(t, s.front)
 		finish := s.load(t, s.front)
-		younger := s.instance(t, "twin", "processors", settings{"leaveOnStop": "true", "data": older.data + "-2"})
-		younger.data = older.data + "-2"
+		younger := s.instance(t, "twin", "processors", programtest.Settings{"leaveOnStop": "true", "data": older.Data + "-2"})
 		run(t, younger)
-		code := older.exit(t)
-		if code != 1 || !strings.Contains(older.log.String(), "another process runs under this instance's name") {
-			t.Errorf("the older of two ended with %d:\n%s", code, tail(older.log.String()))
+		code := older.Exit(t)
+		if code != 1 || !strings.Contains(older.Log.String(), "another process runs under this instance's name") {
+			t.Errorf("the older of two ended with %d:\n%s", code, programtest.Tail(older.Log.String()))
 		}
 		s.shared(t, s.back, younger)
 		tr.goesOn(t, 10)

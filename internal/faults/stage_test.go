@@ -3,7 +3,9 @@ package faults
 import (
 	"context"
 	"fmt"
-	"path/filepath"
+	"maps"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,10 +14,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
 	"github.com/nexusblueprint/nexus/internal/elastictest"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/linktest"
+	"github.com/nexusblueprint/nexus/internal/programtest"
+	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/shop"
 )
 
@@ -29,11 +32,11 @@ type stage struct {
 
 	// Of all scenarios: front is a gateway, mirror a sink, back decides and projects. Each
 	// reaches the broker over a link of its own, and others reach the rest over these.
-	front, mirror, back             *instance
+	front, mirror, back             *programtest.Process
 	frontLink, mirrorLink, backLink *kafkatest.Link
 	registryLink, searchLink        *linktest.Link
 
-	instances []*instance
+	instances []*programtest.Process
 	months    []string // loaded so far
 	sent      *ledger
 }
@@ -43,33 +46,14 @@ func newStage(t *testing.T, kafka *kafkatest.Cluster) *stage {
 	t.Helper()
 	s := &stage{kafka: kafka, admin: kadm.NewClient(kafka.Client(t)), dir: t.TempDir(), sent: newLedger()}
 	search := elastictest.Start(t)
-	r, err := registry.Open(t.Context(), registry.Config{ClientOpts: []kgo.Opt{kgo.SeedBrokers(kafka.Addrs...)}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	s.frontLink, s.mirrorLink, s.backLink = kafka.Link(t), kafka.Link(t), kafka.Link(t)
-	s.registryLink = linktest.Open(t, "127.0.0.1:0", strings.TrimPrefix(r.URL(), "http://"))
+	s.registryLink = linktest.Open(t, "127.0.0.1:0", strings.TrimPrefix(registrytest.Embedded(t, kafka.Addrs...), "http://"))
 	s.searchLink = linktest.Open(t, "127.0.0.1:0", strings.TrimPrefix(search.URL, "http://"))
 	s.registry = "http://" + s.registryLink.Addr
-	t.Cleanup(func() {
-		for _, i := range s.instances {
-			if i.pid != 0 {
-				i.kill(t)
-			}
-			if t.Failed() {
-				t.Logf("log of %s:\n%s", i.name, tail(i.log.String()))
-			}
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := r.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	nexus(t, "schemas", "register", "--registry", s.registry)
-	s.front = s.instance(t, "front", "gateway", settings{"bus": through(s.frontLink)})
-	s.mirror = s.instance(t, "mirror", "sink", settings{"bus": through(s.mirrorLink)})
-	s.back = s.instance(t, "back", "processors", settings{"bus": through(s.backLink)})
+	programtest.Must(t, "schemas", "register", "--registry", s.registry)
+	s.front = s.instance(t, "front", "gateway", programtest.Settings{"bus": through(s.frontLink)})
+	s.mirror = s.instance(t, "mirror", "sink", programtest.Settings{"bus": through(s.mirrorLink)})
+	s.back = s.instance(t, "back", "processors", programtest.Settings{"bus": through(s.backLink)})
 	s.whole(t)
 	return s
 }
@@ -87,15 +71,15 @@ func (s *stage) recovers(t *testing.T, tr *traffic) {
 	t.Helper()
 	const enough = 2 * clientCount // commands on their way do not make it
 	from := tr.acked.Load()
-	eventually(t, "commands are acknowledged again", func() bool {
-		for _, i := range []*instance{s.front, s.mirror, s.back} {
-			if i.pid == 0 || !i.ended() {
+	programtest.Eventually(t, "commands are acknowledged again", func() bool {
+		for _, i := range []*programtest.Process{s.front, s.mirror, s.back} {
+			if !i.Runs() || !i.Ended() {
 				continue
 			}
-			if code := i.exit(t); code != 1 || !strings.Contains(i.log.String(), "slept past its timeouts") {
-				t.Fatalf("%s ended with %d:\n%s", i.name, code, tail(i.log.String()))
+			if code := i.Exit(t); code != 1 || !strings.Contains(i.Log.String(), "slept past its timeouts") {
+				t.Fatalf("%s ended with %d:\n%s", i.Name, code, programtest.Tail(i.Log.String()))
 			}
-			t.Logf("%s was shut out and is started again", i.name)
+			t.Logf("%s was shut out and is started again", i.Name)
 			run(t, i)
 		}
 		return tr.acked.Load() >= from+enough
@@ -105,37 +89,44 @@ func (s *stage) recovers(t *testing.T, tr *traffic) {
 func through(l *kafkatest.Link) string { return "kafka://" + strings.Join(l.Addrs, ",") }
 
 // instance makes a name for processes; more replaces settings.
-func (s *stage) instance(t *testing.T, name, roles string, more settings) *instance {
+func (s *stage) instance(t *testing.T, name, roles string, more programtest.Settings) *programtest.Process {
 	t.Helper()
-	i := &instance{name: name, data: filepath.Join(s.dir, name), file: filepath.Join(s.dir, name+".yaml")}
-	all := settings{
-		"instance": name, "roles": roles, "listen": "127.0.0.1:0", "data": i.data,
-		"bus": "kafka://" + strings.Join(s.kafka.Addrs, ","), "registry": s.registry, "search": "elasticsearch+http://" + s.searchLink.Addr,
-	}
-	for key, value := range more {
-		all[key] = value
-	}
-	i.configure(t, all)
+	all := programtest.Settings{"roles": roles, "bus": "kafka://" + strings.Join(s.kafka.Addrs, ","), "registry": s.registry, "search": "elasticsearch+http://" + s.searchLink.Addr}
+	maps.Copy(all, more)
+	i := programtest.Instance(t, s.dir, name, all)
 	s.instances = append(s.instances, i)
 	return i
 }
 
 // guest makes an instance that gives its partitions away when it stops.
-func (s *stage) guest(t *testing.T, name string) *instance {
+func (s *stage) guest(t *testing.T, name string) *programtest.Process {
 	t.Helper()
-	return s.instance(t, name, "processors", settings{"leaveOnStop": "true"})
+	return s.instance(t, name, "processors", programtest.Settings{"leaveOnStop": "true"})
+}
+
+var generations = regexp.MustCompile(`msg=running .*generation=(\d+)`)
+
+// generation is the greatest group generation that an instance took part in.
+func generation(i *programtest.Process) int {
+	greatest := 0
+	for _, m := range generations.FindAllStringSubmatch(i.Log.String(), -1) {
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			greatest = max(greatest, n)
+		}
+	}
+	return greatest
 }
 
 // run starts those that do not run, all at once.
-func run(t *testing.T, instances ...*instance) {
+func run(t *testing.T, instances ...*programtest.Process) {
 	t.Helper()
 	for _, i := range instances {
-		if i.pid == 0 {
-			i.begin(t)
+		if !i.Runs() {
+			i.Begin(t)
 		}
 	}
 	for _, i := range instances {
-		i.ready(t)
+		i.Ready(t)
 	}
 }
 
@@ -169,7 +160,7 @@ func (s *stage) owners(group string) map[string]int {
 }
 
 // shared waits until the stock group consists of these instances, each with a part.
-func (s *stage) shared(t *testing.T, instances ...*instance) {
+func (s *stage) shared(t *testing.T, instances ...*programtest.Process) {
 	t.Helper()
 	var last map[string]int
 	t.Cleanup(func() {
@@ -179,9 +170,9 @@ func (s *stage) shared(t *testing.T, instances ...*instance) {
 	})
 	names := make([]string, len(instances))
 	for n, i := range instances {
-		names[n] = i.name
+		names[n] = i.Name
 	}
-	eventually(t, fmt.Sprintf("%s is shared by %v", stockGroup, names), func() bool {
+	programtest.Eventually(t, fmt.Sprintf("%s is shared by %v", stockGroup, names), func() bool {
 		if now := s.owners(stockGroup); now != nil {
 			last = now
 		}
@@ -197,7 +188,7 @@ func (s *stage) shared(t *testing.T, instances ...*instance) {
 // aborts counts the markers of aborted transactions in the log.
 func (s *stage) aborts(t *testing.T) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), programtest.Patience)
 	defer cancel()
 	var topics []string
 	for _, topic := range shop.Topology().Topics() {
@@ -229,7 +220,7 @@ func (s *stage) aborts(t *testing.T) int {
 	for len(done) < remaining {
 		fetches := cl.PollFetches(ctx)
 		if ctx.Err() != nil {
-			t.Fatalf("reading the log for aborted transactions: %d of %d partitions read within %v", len(done), remaining, patience)
+			t.Fatalf("reading the log for aborted transactions: %d of %d partitions read within %v", len(done), remaining, programtest.Patience)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			if r.Attrs.IsControl() && len(r.Key) >= 4 && r.Key[2] == 0 && r.Key[3] == 0 {
@@ -244,12 +235,12 @@ func (s *stage) aborts(t *testing.T) int {
 }
 
 // settle ends guests and everything that a scenario left in an odd state.
-func settle(t *testing.T, guests ...*instance) {
+func settle(t *testing.T, guests ...*programtest.Process) {
 	t.Helper()
 	for _, i := range guests {
-		if i.pid != 0 {
-			i.signal(t, syscall.SIGCONT)
-			i.stop(t)
+		if i.Runs() {
+			i.Signal(t, syscall.SIGCONT)
+			i.Stop(t)
 		}
 	}
 }

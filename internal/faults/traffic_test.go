@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nexusblueprint/nexus/internal/programtest"
 	"github.com/nexusblueprint/nexus/schemas/avro/retail"
 	"github.com/nexusblueprint/nexus/shop"
 	"github.com/nexusblueprint/nexus/shop/data"
@@ -146,14 +147,14 @@ const (
 )
 
 // traffic begins; apis are asked in turn.
-func (s *stage) traffic(t *testing.T, gateways ...*instance) *traffic {
+func (s *stage) traffic(t *testing.T, gateways ...*programtest.Process) *traffic {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	tr := &traffic{stage: s, ledger: s.sent, cancel: cancel}
 	for c := range clientCount {
 		tr.clients.Go(func() {
 			for n := c; !tr.stopping.Load(); n++ {
-				tr.settle(ctx, s.sent.issue(), func() string { n++; return gateways[n%len(gateways)].address() })
+				tr.settle(ctx, s.sent.issue(), func() string { n++; return gateways[n%len(gateways)].API() })
 				wait(clientPause)
 			}
 		})
@@ -200,10 +201,10 @@ func (tr *traffic) slow(took time.Duration) {
 func (tr *traffic) goesOn(t *testing.T, n int64) {
 	t.Helper()
 	from := tr.acked.Load()
-	eventually(t, fmt.Sprintf("%d more commands are acknowledged", n), func() bool {
+	programtest.Eventually(t, fmt.Sprintf("%d more commands are acknowledged", n), func() bool {
 		for _, i := range tr.stage.instances {
-			if i.pid != 0 && i.ended() {
-				t.Fatalf("%s ended:\n%s", i.name, tail(i.log.String()))
+			if i.Runs() && i.Ended() {
+				t.Fatalf("%s ended:\n%s", i.Name, programtest.Tail(i.Log.String()))
 			}
 		}
 		return tr.acked.Load() >= from+n
@@ -218,10 +219,10 @@ func (tr *traffic) stop(t *testing.T) {
 	go func() { tr.clients.Wait(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(programtest.Patience):
 		tr.cancel()
 		<-done
-		t.Fatalf("clients did not get the outcomes of their last commands within %v", patience)
+		t.Fatalf("clients did not get the outcomes of their last commands within %v", programtest.Patience)
 	}
 }
 
@@ -234,7 +235,7 @@ func (l *ledger) logged(t *testing.T, api string) {
 		t.Errorf("an answer that a correct system does not give: %s", f)
 	}
 	var found map[string]int
-	eventually(t, "the history shows as many events as commands were acknowledged", func() bool {
+	programtest.Eventually(t, "the history shows as many events as commands were acknowledged", func() bool {
 		found = map[string]int{}
 		for sku := range l.skus {
 			for _, reference := range references(t, api, sku) {

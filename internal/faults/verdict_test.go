@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nexusblueprint/nexus/internal/programtest"
 	"github.com/nexusblueprint/nexus/shop"
 	"github.com/nexusblueprint/nexus/shop/data"
 	"github.com/nexusblueprint/nexus/shop/oracle"
@@ -13,7 +14,7 @@ import (
 // load loads the next month of real orders beside whatever happens; the function
 // it returns waits for its end. Months that are all in are loaded again, which
 // changes nothing.
-func (s *stage) load(t *testing.T, gateway *instance) (finish func()) {
+func (s *stage) load(t *testing.T, gateway *programtest.Process) (finish func()) {
 	t.Helper()
 	month := data.Months[len(s.months)%len(data.Months)]
 	s.months = append(s.months, month)
@@ -25,7 +26,7 @@ func (s *stage) load(t *testing.T, gateway *instance) (finish func()) {
 	go func() {
 		for {
 			// A gateway that was killed may come back under another address.
-			report, err := shop.Load(t.Context(), shop.LoadOptions{Server: gateway.address(), Sources: shop.Sample(month), Patience: 5 * time.Second})
+			report, err := shop.Load(t.Context(), shop.LoadOptions{Server: gateway.API(), Sources: shop.Sample(month), Patience: 5 * time.Second})
 			if err == nil || t.Context().Err() != nil || report.Failed > 0 {
 				done <- result{report, err}
 				return
@@ -40,26 +41,26 @@ func (s *stage) load(t *testing.T, gateway *instance) (finish func()) {
 			if r.err != nil || r.report.Failed > 0 {
 				t.Fatalf("loading %s: %v, refused: %v", month, r.err, r.report.Failures)
 			}
-		case <-time.After(patience):
-			t.Fatalf("loading %s did not end within %v after the faults did", month, patience)
+		case <-time.After(programtest.Patience):
+			t.Fatalf("loading %s did not end within %v after the faults did", month, programtest.Patience)
 		}
 	}
 }
 
 // verdict demands that the system, at rest, is as if nothing had happened.
-func (s *stage) verdict(t *testing.T, gateway *instance) {
+func (s *stage) verdict(t *testing.T, gateway *programtest.Process) {
 	t.Helper()
 	began := time.Now()
-	api := gateway.address()
+	api := gateway.API()
 	s.figures(t, api)
 	s.sent.logged(t, api)
-	nexus(t, "check", "--server", api)
+	programtest.Must(t, "check", "--server", api)
 	for _, i := range s.instances {
-		if _, report, found := strings.Cut(i.log.String(), "WARNING: DATA RACE"); found {
-			t.Errorf("%s has a data race:\n%s", i.name, report[:min(len(report), 4000)])
+		if _, report, found := strings.Cut(i.Log.String(), "WARNING: DATA RACE"); found {
+			t.Errorf("%s has a data race:\n%s", i.Name, report[:min(len(report), 4000)])
 		}
-		if strings.Contains(i.log.String(), "panic:") {
-			t.Errorf("%s panicked:\n%s", i.name, tail(i.log.String()))
+		if strings.Contains(i.Log.String(), "panic:") {
+			t.Errorf("%s panicked:\n%s", i.Name, programtest.Tail(i.Log.String()))
 		}
 	}
 	t.Logf("verdict over %d months and %d receipts in %v", min(len(s.months), len(data.Months)), len(s.sent.acked), time.Since(began).Round(100*time.Millisecond))
@@ -72,7 +73,7 @@ func (s *stage) figures(t *testing.T, api string) {
 		t.Fatal(err)
 	}
 	var got shop.Figures
-	eventually(t, "the read models have all of the log", func() bool {
+	programtest.Eventually(t, "the read models have all of the log", func() bool {
 		got, err = shop.ReadFigures(t.Context(), api)
 		return err == nil && got.LagRecords == 0
 	})

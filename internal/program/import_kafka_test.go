@@ -15,12 +15,11 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
-	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/internal/system"
 	"github.com/nexusblueprint/nexus/ports"
 )
@@ -30,16 +29,8 @@ import (
 func emptyKafka(t *testing.T) (b *kafkatest.Broker, file string) {
 	t.Helper()
 	b = kafkatest.Kfake(t, kfake.NumBrokers(3)) // tools are told all of them, in one word
-	r, err := registry.Open(t.Context(), registry.Config{Listen: "127.0.0.1:0", ClientOpts: []kgo.Opt{kgo.SeedBrokers(b.Addrs...)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	client, err := confluent.New(config.Registry{URL: r.URL()})
+	registry := registrytest.Embedded(t, b.Addrs...)
+	client, err := confluent.New(config.Registry{URL: registry})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +40,7 @@ func emptyKafka(t *testing.T) (b *kafkatest.Broker, file string) {
 		}
 	}
 	file = filepath.Join(t.TempDir(), "nexus.yaml")
-	text := fmt.Sprintf("instance: one\nlisten: 127.0.0.1:0\ndata: %s\nbus: kafka://%s\nregistry: %s\n", filepath.Join(t.TempDir(), "data"), strings.Join(b.Addrs, ","), r.URL())
+	text := fmt.Sprintf("instance: one\nlisten: 127.0.0.1:0\ndata: %s\nbus: kafka://%s\nregistry: %s\n", filepath.Join(t.TempDir(), "data"), strings.Join(b.Addrs, ","), registry)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/nexusblueprint/nexus/internal/datadir"
 	"github.com/nexusblueprint/nexus/internal/eventid"
 	"github.com/nexusblueprint/nexus/internal/system"
+	"github.com/nexusblueprint/nexus/internal/systemtest"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/schemas/avro/retail"
@@ -63,27 +64,13 @@ func documents(t *testing.T, server string) map[string][]string {
 	return all
 }
 
-func started(t *testing.T, data string) system.Endpoints {
-	t.Helper()
-	d, err := system.Start(context.Background(), testTopology(), devConfig(data, nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return d.Endpoints()
-}
-
 func TestEventsImport_restores_the_system_that_was_exported(t *testing.T) {
 	dir := exported(t)
 	want := documents(t, world.API)
 	data := filepath.Join(t.TempDir(), "restored")
 	nx(t, "events", "import", dir, "--data", data).is(t, 0).has(t, "are whole and fit this program", "I9  ok", "restored into "+data)
 
-	e := started(t, data)
+	e := systemtest.Start(t, testTopology(), data)
 	got := documents(t, e.API)
 	for name := range want {
 		if !slices.Equal(got[name], want[name]) {
@@ -314,7 +301,7 @@ func TestEventsImport_restores_events_of_earlier_schemas(t *testing.T) {
 
 	data := filepath.Join(t.TempDir(), "data")
 	nx(t, "events", "import", dir, "--data", data).is(t, 0)
-	e := started(t, data)
+	e := systemtest.Start(t, testTopology(), data)
 	all := jsonLines(t, nx(t, "events", "show", "order", "old", "--json", "--server", e.API).is(t, 0).out)
 	if _, has := all[1]["data"].(map[string]any)["reason"]; len(all) != 2 || has {
 		t.Errorf("events %v", all)

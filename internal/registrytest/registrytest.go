@@ -1,6 +1,6 @@
-// Package registrytest gives tests a real schema registry: one Apicurio per test binary, started by
-// deploy/local/registry.sh. It answers otherwise than the embedded one in many small things, so what depends on a
-// registry is tested on both.
+// Package registrytest gives tests schema registries: embedded ones on brokers of theirs, and one Apicurio per test
+// binary, started by deploy/local/registry.sh. It answers otherwise than the embedded one in many small things, so what
+// depends on a registry is tested on both.
 //
 // A registry that cannot be started fails the test with a sentence; nothing is skipped.
 package registrytest

@@ -46,6 +46,9 @@ var doors = map[string]door{
 	"cmd":              {rooms: every},
 	"benchmarks":       {rooms: every},
 	"":                 {rooms: every}, // the root package
+
+	// what tests start
+	"internal/registrytest": {rooms: []string{"internal", "adapters/embedded/registry"}},
 }
 
 // homes are other modules that one package alone may use: all others go through it.

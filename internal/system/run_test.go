@@ -14,11 +14,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
-	"github.com/nexusblueprint/nexus/adapters/embedded/registry"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/registrytest"
@@ -54,19 +52,9 @@ func (w *written) String() string {
 // settings of an instance on a broker, with a registry of its own on that broker.
 func settings(t *testing.T, b *kafkatest.Broker, registered bool) config.Config {
 	t.Helper()
-	seeds := []kgo.Opt{kgo.SeedBrokers(b.Addrs...)}
-	r, err := registry.Open(t.Context(), registry.Config{Listen: "127.0.0.1:0", ClientOpts: seeds})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
 	c := *config.Default()
 	c.Roles, c.Listen, c.Data, c.Instance = []string{config.Processors}, "127.0.0.1:0", t.TempDir(), "one"
-	c.Bus.URL, c.Registry.URL = "kafka://"+strings.Join(b.Addrs, ","), r.URL()
+	c.Bus.URL, c.Registry.URL = "kafka://"+strings.Join(b.Addrs, ","), registrytest.Embedded(t, b.Addrs...)
 	if registered {
 		client, err := confluent.New(c.Registry)
 		if err != nil {

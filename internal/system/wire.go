@@ -99,7 +99,7 @@ func (s *System) makeGateway(p *parts) (err error) {
 		shown = append(shown, logTakesWrites(s.bus.refusal))
 	}
 	gw, err := gateway.New(gateway.Options{
-		Topology: s.topology, Bus: eventBus{p.commands, p.outcomes}, States: p.states, History: p.history, Positions: p.positions,
+		Topology: s.topology, Bus: emitters.Bus{Commands: p.commands, Outcomes: p.outcomes}, States: p.states, History: p.history, Positions: p.positions,
 		Search: s.search, Checks: shown, Governance: s.governance(), Endpoints: at,
 		Version: s.version, Metrics: s.metrics, Clock: clock.System{}, Random: rand.Reader, Log: s.logger,
 	})
@@ -159,10 +159,4 @@ func (h *onDemand) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-}
-
-// eventBus is a [ports.EventBus]: commands go out by one half and their outcomes come back by the other.
-type eventBus struct {
-	*emitters.Commands
-	*views.Outcomes
 }

@@ -6,20 +6,14 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+
+	"github.com/nexusblueprint/nexus/internal/foldertest"
 )
 
 func read(t *testing.T, files map[string]string) *Facts {
 	t.Helper()
 	dir := t.TempDir()
-	for name, text := range files {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	foldertest.Write(t, dir, files)
 	f, err := Read(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -59,14 +53,10 @@ func TestRead_takes_what_is_of_a_format_and_says_what_it_could_not_read(t *testi
 
 func TestRead_says_what_no_rule_can_judge(t *testing.T) {
 	dir := t.TempDir()
-	for name, text := range map[string]string{
+	foldertest.Write(t, dir, map[string]string{
 		"twice.yaml":  "apiVersion: v1\nkind: Service\nkind: Service\n",
 		"within.yaml": "apiVersion: v1\nkind: Service\nmetadata: &a\n  labels: *a\n",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 	if err := os.Symlink("gone", filepath.Join(dir, "lock.yaml")); err != nil {
 		t.Fatal(err)
 	}

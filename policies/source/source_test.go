@@ -2,25 +2,17 @@ package source
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nexusblueprint/nexus/internal/foldertest"
 )
 
 // module writes files, by their paths, and reads the facts of the module.
 func module(t *testing.T, files map[string]string) (*Facts, error) {
 	t.Helper()
 	dir := t.TempDir()
-	for name, text := range files {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	foldertest.Write(t, dir, files)
 	return Read(t.Context(), dir)
 }
 
