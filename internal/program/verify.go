@@ -101,17 +101,12 @@ func (v *verification) run(c *cobra.Command) error {
 }
 
 func (v *verification) load(c *cobra.Command) (*policies.Policies, error) {
-	if v.policies == "" {
-		return policies.Load(c.Context(), nil)
+	if v.policies != "" {
+		if _, err := os.ReadDir(v.policies); err != nil {
+			return nil, fmt.Errorf("reading the policies of --policies: %w", err)
+		}
 	}
-	if _, err := os.ReadDir(v.policies); err != nil {
-		return nil, fmt.Errorf("reading the policies of --policies: %w", err)
-	}
-	p, err := policies.Load(c.Context(), os.DirFS(v.policies))
-	if err != nil {
-		return nil, fmt.Errorf("--policies %s: %w", v.policies, err)
-	}
-	return p, nil
+	return policies.Load(c.Context(), v.policies)
 }
 
 func (v *verification) readWaivers(rules []policies.Rule) ([]policies.Waiver, error) {
