@@ -113,3 +113,21 @@ func TestSchemas_check_asks_the_registry_too(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 }
+
+// nexus dev keeps the schemas that it reads its log with from whoever reaches its registry.
+func TestRegistry_of_dev_keeps_what_the_system_reads_with(t *testing.T) {
+	for _, subject := range testTopology().Subjects() {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, world.Registry+"/subjects/"+subject, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusUnprocessableEntity {
+			t.Fatalf("DELETE of %s is answered with %d", subject, resp.StatusCode)
+		}
+	}
+}
