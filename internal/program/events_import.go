@@ -49,7 +49,9 @@ func eventsImportCommand(t *topology.Topology) *cobra.Command {
 			}
 			var result any
 			var err error
+			again := "nothing was kept of it; call it again, and it begins anew"
 			if file != "" {
+				again = "call it again with the same files, and it goes on where it was; no instance starts on half a log"
 				result, err = importOntoKafka(c, t, args, file, text)
 			} else {
 				result, err = importEvents(c.Context(), t, args, data, text)
@@ -59,8 +61,11 @@ func eventsImportCommand(t *topology.Topology) *cobra.Command {
 			}
 			var fault *archive.FaultError
 			var faults *system.FaultsError
-			if errors.As(err, &fault) || errors.As(err, &faults) || errors.Is(err, archive.ErrOther) || errors.Is(err, ports.ErrIncompatible) {
+			switch {
+			case errors.As(err, &fault) || errors.As(err, &faults) || errors.Is(err, archive.ErrOther) || errors.Is(err, ports.ErrIncompatible):
 				return Violated{err}
+			case err != nil && c.Context().Err() != nil: // what each part says of it helps nobody
+				return fmt.Errorf("the import was interrupted: %s", again)
 			}
 			return err
 		},

@@ -222,11 +222,21 @@ func TestEventsImport_leaves_the_folder_as_it_was_when_it_fails(t *testing.T) {
 			return len(found) > 0
 		})
 		cancel()
-		(<-done).is(t, 2)
+		(<-done).is(t, 2).has(t, "nexus: the import was interrupted: nothing was kept of it; call it again, and it begins anew\n")
 		if left := tree(t, filepath.Dir(data)); strings.Count(left, "\n") != 1 {
 			t.Errorf("the import left\n%s", left)
 		}
 	})
+}
+
+// Whenever it comes, an interrupt is told as one.
+func TestEventsImport_interrupted_says_how_to_go_on(t *testing.T) {
+	dir := exported(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	nxOn(ctx, testTopology(), "events", "import", dir, "--data", filepath.Join(t.TempDir(), "data")).is(t, 2).has(t, "nexus: the import was interrupted: nothing was kept")
+	_, file := emptyKafka(t)
+	nxOn(ctx, testTopology(), "events", "import", dir, "--config", file).is(t, 2).has(t, "nexus: the import was interrupted: call it again with the same files, and it goes on where it was")
 }
 
 func TestEventsImport_takes_a_folder_that_was_never_used(t *testing.T) {
