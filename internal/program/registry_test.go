@@ -56,6 +56,15 @@ func TestSchemas_on_a_real_registry(t *testing.T) {
 	}
 }
 
+// An empty variable is no baseline left out.
+func TestSchemas_refuse_an_empty_registry(t *testing.T) {
+	for _, command := range []string{"check", "diff", "register"} {
+		nx(t, "schemas", command, "--registry", "").is(t, 2).has(t, "--registry is empty: give it a value, or leave it out")
+		nx(t, "schemas", command, "--config", "").is(t, 2).has(t, "--config is empty: give it a value, or leave it out")
+	}
+	nx(t, "events", "import", t.TempDir(), "--config", "").is(t, 2).has(t, "--config is empty") // not into ./nexus-data
+}
+
 func TestSchemas_register_says_that_nobody_answers(t *testing.T) {
 	out, code := nexus(t, "schemas", "register", "--registry", "http://127.0.0.1:1")
 	if code != 2 || !strings.Contains(out, "http://127.0.0.1:1") || !strings.Contains(out, ports.ErrRegistryUnavailable.Error()) {
