@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/spf13/pflag"
@@ -115,6 +116,31 @@ func TestLoad_names_all_faults(t *testing.T) {
 				t.Errorf("a secret is printed: %v", err)
 			}
 		})
+	}
+}
+
+// What is no file of a size for settings is refused before it is opened: a pipe would be waited for.
+func TestLoad_reads_regular_files_alone(t *testing.T) {
+	dir := t.TempDir()
+	pipe, large := filepath.Join(dir, "pipe"), filepath.Join(dir, "large")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(large, make([]byte, fileBytesMax+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	none := func(string) (string, bool) { return "", false }
+	for path, want := range map[string]string{
+		pipe: "is a pipe or a device", "/dev/zero": "is a pipe or a device", dir: "is a folder", large: "has 1048577 bytes, more than 1048576",
+		filepath.Join(dir, "missing"): "no such file or directory",
+	} {
+		if _, err := Load(Sources{File: path, Lookup: none}); err == nil || !strings.Contains(err.Error(), path+": "+want) || !strings.Contains(err.Error(), "name a file of settings with --config") {
+			t.Errorf("%s: %v; want: %s", path, err, want)
+		}
+		env := map[string]string{"NEXUS_BUS_PASSWORD_FILE": path}
+		if _, err := Load(Sources{Lookup: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}); err == nil || !strings.Contains(err.Error(), "NEXUS_BUS_PASSWORD_FILE: bus.passwordFile: "+path+": "+want) {
+			t.Errorf("a password in %s: %v; want: %s", path, err, want)
+		}
 	}
 }
 

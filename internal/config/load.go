@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -103,9 +104,9 @@ func (l *loader) place(key string) string {
 }
 
 func (l *loader) file(path string) {
-	raw, err := os.ReadFile(path)
+	raw, _, err := read(path)
 	if err != nil {
-		l.fault(path, "%v: name an existing file with --config", errors.Unwrap(err))
+		l.fault(path, "%v: name a file of settings with --config", err)
 		return
 	}
 	var doc yaml.Node
@@ -116,6 +117,29 @@ func (l *loader) file(path string) {
 	if len(doc.Content) > 0 {
 		l.mapping(path, "", doc.Content[0])
 	}
+}
+
+const fileBytesMax = 1 << 20
+
+// read takes in a file, and looks first: opening a pipe waits for its writer,
+// and a device may have no end. The error does not name the file.
+func read(path string) ([]byte, fs.FileInfo, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, nil, errors.Unwrap(err)
+	case info.IsDir():
+		return nil, nil, errors.New("is a folder")
+	case !info.Mode().IsRegular():
+		return nil, nil, errors.New("is a pipe or a device: write what comes from there into a file")
+	case info.Size() > fileBytesMax:
+		return nil, nil, fmt.Errorf("has %d bytes, more than %d", info.Size(), fileBytesMax)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, errors.Unwrap(err)
+	}
+	return raw, info, nil
 }
 
 // mapping reads the keys below a prefix.
@@ -202,9 +226,9 @@ func (l *loader) secrets() {
 			l.fault(l.place(f.key), "%s: the secret is given in the environment, too: choose one", f.key)
 			continue
 		}
-		raw, err := os.ReadFile(f.path)
+		raw, _, err := read(f.path)
 		if err != nil {
-			l.fault(l.place(f.key), "%s: %v", f.key, err)
+			l.fault(l.place(f.key), "%s: %s: %v", f.key, f.path, err)
 			continue
 		}
 		*f.into = Secret{strings.TrimRight(string(raw), "\r\n")}
