@@ -99,6 +99,9 @@ func TestLoad_names_all_faults(t *testing.T) {
 		{"no embedded registry beside Kafka", "bus: kafka://a:1\n", nil, nil, []string{"default: registry.url: the embedded registry goes with the embedded broker"}},
 		{"an embedded store apart from its reader", "bus: kafka://a:1\nregistry: http://r\nroles: sink\n", nil, nil, []string{"search.url: the embedded store lives in one process"}},
 		{"twice", "listen: a:1\nlisten: b:1\n", nil, nil, []string{"nexus.yaml:2:1: listen is there twice"}},
+		{"a second document", "listen: a:1\n---\nlisten: b:1\n", nil, nil, []string{"nexus.yaml:2: a second document begins here"}},
+		{"a second document after an empty one", "---\n---\nlisten: b:1\n", nil, nil, []string{"nexus.yaml:2: a second document begins here"}},
+		{"a second document that is none", "listen: a:1\n---\na: [\n", nil, nil, []string{"nexus.yaml: line"}},
 		{"no mapping", "- a\n", nil, nil, []string{"nexus.yaml:1:1: keys with values are wanted here"}},
 		{"no YAML", "a: [\n", nil, nil, []string{"nexus.yaml: line"}},
 	} {

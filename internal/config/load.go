@@ -1,8 +1,10 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -109,8 +111,15 @@ func (l *loader) file(path string) {
 		l.fault(path, "%v: name a file of settings with --config", err)
 		return
 	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(raw, &doc); err != nil {
+	var doc, second yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(raw))
+	err = dec.Decode(&doc)
+	if err == nil {
+		if err = dec.Decode(&second); err == nil {
+			l.fault(fmt.Sprintf("%s:%d", path, second.Line), "a second document begins here, of which nothing would be read: put all settings into one")
+		}
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
 		l.fault(path, "%s", strings.TrimPrefix(err.Error(), "yaml: "))
 		return
 	}
