@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -177,6 +178,54 @@ func TestWarnings(t *testing.T) {
 		t.Errorf("%d warnings: %q", len(got), got)
 	}
 }
+
+func TestWarnings_of_secrets_that_others_may_read(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("hush"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mode, want := range map[os.FileMode]string{
+		0o600: "", 0o400: "",
+		0o640: "bus.passwordFile: " + file + " (mode 0640) is open to other users of this machine: chmod 600 " + file,
+		0o604: "bus.passwordFile: " + file + " (mode 0604) is open to other users of this machine: chmod 600 " + file,
+	} {
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		c, err := load(t, stack, map[string]string{"NEXUS_BUS_USER": "u", "NEXUS_BUS_PASSWORD_FILE": file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, text := range c.Warnings() {
+			if strings.Contains(text, file) {
+				all = append(all, text)
+			}
+		}
+		if got := strings.Join(all, "\n"); got != want {
+			t.Errorf("%04o: %q, want %q", mode, got, want)
+		}
+	}
+}
+
+// A secret of another user's is for the group that he chose, and for no others.
+func TestExposed_of_another_user(t *testing.T) {
+	for mode, want := range map[os.FileMode]string{0o440: "", 0o444: "/run/s (mode 0444) is another user's and open to all of this machine: chmod 640 /run/s"} {
+		if got := exposed("/run/s", anothers{mode}); !strings.HasPrefix(got, want) || (want == "") != (got == "") {
+			t.Errorf("%04o: %q, want %q", mode, got, want)
+		}
+	}
+}
+
+// anothers is what the system says of a file of another user.
+type anothers struct{ mode os.FileMode }
+
+func (a anothers) Name() string       { return "s" }
+func (a anothers) Size() int64        { return 4 }
+func (a anothers) Mode() os.FileMode  { return a.mode }
+func (a anothers) ModTime() time.Time { return time.Time{} }
+func (a anothers) IsDir() bool        { return false }
+func (a anothers) Sys() any           { return &syscall.Stat_t{Uid: uint32(os.Geteuid()) + 1} }
 
 func TestReference_page_is_up_to_date(t *testing.T) {
 	page := filepath.Join("..", "..", "docs", "reference", "config.md")

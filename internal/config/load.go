@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
@@ -235,11 +236,29 @@ func (l *loader) secrets() {
 			l.fault(l.place(f.key), "%s: the secret is given in the environment, too: choose one", f.key)
 			continue
 		}
-		raw, _, err := read(f.path)
+		raw, info, err := read(f.path)
 		if err != nil {
 			l.fault(l.place(f.key), "%s: %s: %v", f.key, f.path, err)
 			continue
 		}
+		if text := exposed(f.path, info); text != "" {
+			l.c.warnings = append(l.c.warnings, f.key+": "+text)
+		}
 		*f.into = Secret{strings.TrimRight(string(raw), "\r\n")}
 	}
+}
+
+// exposed says who else may read a secret. A group may read what is another
+// user's: a secret that Kubernetes mounts for a user other than root is root's.
+func exposed(path string, info fs.FileInfo) string {
+	mode := info.Mode().Perm()
+	owner, known := info.Sys().(*syscall.Stat_t)
+	mine := !known || int(owner.Uid) == os.Geteuid()
+	switch {
+	case mine && mode&0o077 != 0:
+		return fmt.Sprintf("%s (mode %04o) is open to other users of this machine: chmod 600 %[1]s", path, mode)
+	case mode&0o007 != 0:
+		return fmt.Sprintf("%s (mode %04o) is another user's and open to all of this machine: chmod 640 %[1]s, with a group of this process", path, mode)
+	}
+	return ""
 }
