@@ -38,7 +38,7 @@ func TestAdmission_the_templates_are_made_of_the_rules(t *testing.T) {
 // admissionRules are those that judge single objects.
 func admissionRules(t *testing.T) []Rule {
 	t.Helper()
-	p, err := Load(t.Context(), nil)
+	p, err := Load(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
+	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
@@ -34,6 +37,10 @@ type Rule struct {
 	// Admission are the kinds of Kubernetes objects, such as "KafkaTopic.kafka.strimzi.io", that the rule judges one
 	// by one, so that deploy/admission has a template for it.
 	Admission []string `json:"admission,omitempty"`
+
+	file  string // where it stands, for messages
+	own   bool   // the user's
+	query rego.PreparedEvalQuery
 }
 
 // either stands in a need between parts of which one is enough.
@@ -41,9 +48,13 @@ const either = " or "
 
 // Policies are rules ready to be asked. They are safe for concurrent use.
 type Policies struct {
-	rules map[string]Rule
-	query rego.PreparedEvalQuery
+	rules    map[string]Rule
+	patience time.Duration
 }
+
+// rulePatience bounds the evaluation of one rule of the user's. Those of the
+// program take milliseconds, and no start fails because a machine stood still.
+const rulePatience = 30 * time.Second
 
 // capabilities are what rules may use: not what would make a verdict depend on
 // anything but the facts.
@@ -55,27 +66,27 @@ func capabilities() *ast.Capabilities {
 }
 
 // Load compiles the rules that the program ships with and the user's own, each
-// .rego file below own; own may be nil.
-func Load(ctx context.Context, own fs.FS) (*Policies, error) {
-	p := &Policies{rules: map[string]Rule{}}
-	all, err := modules(bundle)
+// .rego file below the folder own; empty: none.
+func Load(ctx context.Context, own string) (*Policies, error) {
+	p := &Policies{rules: map[string]Rule{}, patience: rulePatience}
+	all, err := modules(bundle, "")
 	if err != nil {
 		return nil, err
 	}
-	if err := p.add(all); err != nil {
+	if err := p.add(all, false); err != nil {
 		return nil, err
 	}
-	if own != nil {
-		more, err := modules(own)
+	if own != "" {
+		more, err := modules(os.DirFS(own), own)
 		if err != nil {
 			return nil, err
 		}
 		shipped := len(p.rules)
-		if err := p.add(more); err != nil {
+		if err := p.add(more, true); err != nil {
 			return nil, err
 		}
 		if len(p.rules) == shipped { // a misspelt package would judge nothing, in silence
-			return nil, fmt.Errorf("there is no rule in the folder of policies: put .rego files with packages nexus.rules.<id> there")
+			return nil, fmt.Errorf("there is no rule in %s: put .rego files with packages nexus.rules.<id> there", own)
 		}
 		all = append(all, more...)
 	}
@@ -87,19 +98,29 @@ func Load(ctx context.Context, own fs.FS) (*Policies, error) {
 	if compiler.Compile(byName); compiler.Failed() {
 		return nil, fmt.Errorf("compiling the policies: %w", compiler.Errors)
 	}
-	if p.query, err = rego.New(rego.Query("rules = data.nexus.rules"), rego.Compiler(compiler)).PrepareForEval(ctx); err != nil {
-		return nil, fmt.Errorf("compiling the policies: %w", err)
+	for id, rule := range p.rules {
+		// One query each, so that trouble has a rule's name. What a built-in cannot compute is undefined to the program's
+		// own rules, which are written for documents of any shape; to a user's it is an error, as it would be a rule that
+		// finds nothing, in silence.
+		query := fmt.Sprintf("violations = data.nexus.rules[%q].violations", packageOf(id))
+		if rule.query, err = rego.New(rego.Query(query), rego.Compiler(compiler), rego.StrictBuiltinErrors(rule.own)).PrepareForEval(ctx); err != nil {
+			return nil, fmt.Errorf("compiling the policies: %w", err)
+		}
+		p.rules[id] = rule
 	}
 	return p, nil
 }
+
+func packageOf(id string) string { return strings.ReplaceAll(id, "-", "_") }
 
 // Rules lists the rules by id.
 func (p *Policies) Rules() []Rule {
 	return slices.SortedFunc(maps.Values(p.rules), func(a, b Rule) int { return strings.Compare(a.ID, b.ID) })
 }
 
-// modules parses the .rego files, tests left out.
-func modules(files fs.FS) ([]*ast.Module, error) {
+// modules parses the .rego files, tests left out. They are named in messages by
+// their paths below where.
+func modules(files fs.FS, where string) ([]*ast.Module, error) {
 	var parsed []*ast.Module
 	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(name, ".rego") || strings.HasSuffix(name, "_test.rego") {
@@ -109,6 +130,7 @@ func modules(files fs.FS) ([]*ast.Module, error) {
 		if err != nil {
 			return err
 		}
+		name = path.Join(where, name)
 		m, err := ast.ParseModuleWithOpts(name, string(text), ast.ParserOptions{ProcessAnnotation: true})
 		if err != nil {
 			return fmt.Errorf("policy %s: %w", name, err)
@@ -122,7 +144,7 @@ func modules(files fs.FS) ([]*ast.Module, error) {
 // rulePackage is where rules live; other packages are libraries of theirs.
 const rulePackage = "data.nexus.rules."
 
-func (p *Policies) add(all []*ast.Module) error {
+func (p *Policies) add(all []*ast.Module, own bool) error {
 	for _, m := range all {
 		name, ok := strings.CutPrefix(m.Package.Path.String(), rulePackage)
 		if !ok {
@@ -136,6 +158,7 @@ func (p *Policies) add(all []*ast.Module) error {
 		if err != nil {
 			return fmt.Errorf("policy %s: %w", file, err)
 		}
+		rule.file, rule.own = file, own
 		rule.ID = strings.ReplaceAll(name, "_", "-")
 		if _, twice := p.rules[rule.ID]; twice {
 			return fmt.Errorf("policy %s: there is a rule %s already: choose another package", file, rule.ID)

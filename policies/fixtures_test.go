@@ -197,7 +197,7 @@ func TestFixtures_every_violation_is_found_and_no_clean_twin(t *testing.T) {
 			f.compare(t, name, "", judge(t, f.facts(t, name)).Violations)
 		}
 	}
-	p, err := Load(t.Context(), nil)
+	p, err := Load(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

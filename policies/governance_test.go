@@ -26,7 +26,7 @@ func TestGovernance_the_reference_is_what_rules_and_fixtures_say(t *testing.T) {
 	if !ok {
 		t.Fatalf("%s has no line that says where the rules begin", file)
 	}
-	p, err := Load(t.Context(), nil)
+	p, err := Load(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

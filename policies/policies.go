@@ -10,12 +10,16 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/topdown"
+	"github.com/open-policy-agent/opa/v1/util"
 )
 
 // Violation is one place where a rule does not hold.
@@ -60,7 +64,7 @@ func (v Verdict) Errors() int {
 }
 
 // builtin are the rules that the program ships with, compiled once.
-var builtin = sync.OnceValues(func() (*Policies, error) { return Load(context.Background(), nil) })
+var builtin = sync.OnceValues(func() (*Policies, error) { return Load(context.Background(), "") })
 
 // Judge asks every rule that the program ships with. It fails only if the rules
 // themselves do not compile.
@@ -72,21 +76,18 @@ func Judge(ctx context.Context, facts Facts) (Verdict, error) {
 	return p.Judge(ctx, facts)
 }
 
-// Judge asks every rule. It fails if a rule cannot be evaluated or answers what
-// is no violation.
+// Judge asks every rule whose facts are there. It fails if a rule cannot be
+// evaluated, if a user's takes too long, or if one answers what is no violation.
 func (p *Policies) Judge(ctx context.Context, facts Facts) (Verdict, error) {
-	results, err := p.query.Eval(ctx, rego.EvalInput(facts))
-	if err != nil {
-		return Verdict{}, fmt.Errorf("judging the policies: %w", err)
-	}
-	if len(results) != 1 {
-		return Verdict{}, fmt.Errorf("judging the policies: %d results", len(results))
-	}
-	answers, ok := results[0].Bindings["rules"].(map[string]any)
-	if !ok {
-		return Verdict{}, fmt.Errorf("judging the policies: data.nexus.rules is %T", results[0].Bindings["rules"])
-	}
 	v := Verdict{Judged: []string{}, NotJudged: []string{}, Violations: []Violation{}, Waived: []Waived{}, Idle: []Waiver{}}
+	var plain any = facts
+	if err := util.RoundTrip(&plain); err != nil {
+		return v, fmt.Errorf("judging the policies: %w", err)
+	}
+	input, err := ast.InterfaceToValue(plain)
+	if err != nil {
+		return v, fmt.Errorf("judging the policies: %w", err)
+	}
 	there := facts.gathered()
 	for _, rule := range p.Rules() {
 		if slices.ContainsFunc(rule.Needs, func(need string) bool { return !met(need, there) }) {
@@ -94,23 +95,54 @@ func (p *Policies) Judge(ctx context.Context, facts Facts) (Verdict, error) {
 			continue
 		}
 		v.Judged = append(v.Judged, rule.ID)
-		answer, _ := answers[strings.ReplaceAll(rule.ID, "-", "_")].(map[string]any)
-		violations, ok := answer["violations"].([]any)
-		if !ok {
-			return v, fmt.Errorf("rule %s has no set named violations: write violations contains {…} if {…}", rule.ID)
+		found, err := p.ask(ctx, rule, input)
+		if err != nil {
+			return v, err
 		}
-		for _, found := range violations {
-			violation, err := violationOf(rule, found)
-			if err != nil {
-				return v, err
-			}
-			v.Violations = append(v.Violations, violation)
-		}
+		v.Violations = append(v.Violations, found...)
 	}
 	slices.SortFunc(v.Violations, func(a, b Violation) int {
 		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, strings.Compare(a.String(), b.String()))
 	})
 	return v, nil
+}
+
+// ask evaluates one rule.
+func (p *Policies) ask(ctx context.Context, rule Rule, input ast.Value) (found []Violation, err error) {
+	bounded := ctx
+	if rule.own {
+		var cancel context.CancelFunc
+		bounded, cancel = context.WithTimeout(ctx, p.patience)
+		defer cancel()
+	}
+	results, err := rule.query.Eval(bounded, rego.EvalParsedInput(input))
+	var stumbled *topdown.Error
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("judging the policies: %w", ctx.Err())
+	case bounded.Err() != nil:
+		return nil, fmt.Errorf("rule %s (%s) has no answer after %v: let it look at less: a loop within a loop multiplies, a lookup by key does not", rule.ID, rule.file, p.patience)
+	case errors.As(err, &stumbled) && stumbled.Location != nil:
+		return nil, fmt.Errorf("rule %s cannot be judged: %s:%d: %s: let it say what holds in that case", rule.ID, stumbled.Location.File, stumbled.Location.Row, stumbled.Message)
+	default:
+		return nil, fmt.Errorf("rule %s (%s) cannot be judged: %w", rule.ID, rule.file, err)
+	}
+	var answers []any
+	if len(results) == 1 {
+		answers, _ = results[0].Bindings["violations"].([]any)
+	}
+	if answers == nil {
+		return nil, fmt.Errorf("rule %s (%s) has no set named violations: write violations contains {…} if {…}", rule.ID, rule.file)
+	}
+	for _, answer := range answers {
+		violation, err := violationOf(rule, answer)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, violation)
+	}
+	return found, nil
 }
 
 // met says that a part is there that a rule needs, or one of "a or b".

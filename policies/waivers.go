@@ -44,7 +44,13 @@ func ParseWaivers(text []byte, rules []Rule) ([]Waiver, error) {
 		why, _, _ := strings.Cut(all.Errors[0], " in")
 		return nil, fmt.Errorf("%s: a waiver has rule, place, reason, owner and expires, in a list under waivers", why)
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err == nil {
+		var second yaml.Node
+		if err = dec.Decode(&second); err == nil {
+			return nil, fmt.Errorf("line %d: a second document begins here, whose waivers would cover nothing: put all into one list", second.Line)
+		}
+	}
+	if !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	var faults []error

@@ -86,6 +86,7 @@ func TestParseWaivers_refuses_what_nobody_answers_for(t *testing.T) {
 		"waivers:\n- {rule: owners, reason: r, owner: o, expires: 2027-02-30}":             `expires is "2027-02-30"`,
 		"waivers:\n- {rule: owners, reason: r, owner: o, until: 2027-03-31}":               "field until not found",
 		"waivers:\n- {rule: owners, reason: r, owner: o, expires: 2027-03-31, place: '['}": `place "[" is no pattern`,
+		good + "---\n" + good: "line 3: a second document begins here",
 	} {
 		if _, err := ParseWaivers([]byte(text), rules); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)

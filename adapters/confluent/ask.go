@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/sr"
@@ -13,25 +15,34 @@ import (
 )
 
 const (
-	requestTimeout = 10 * time.Second // of one request; a large schema takes a registry seconds
+	patience       = 10 * time.Second // of one request; a large schema takes a registry seconds
 	answerBytesMax = 16 << 20
 	tries          = 4
 	firstPause     = 100 * time.Millisecond // before the second try; doubled before each further one
 )
 
 // ask makes a request, again while the registry gives no answer that counts, and puts an error into words. All requests
-// may be repeated.
+// may be repeated. A registry that never answered yet gets the patience of one request for all tries: it is silent, not slow.
 func (r *Registry) ask(ctx context.Context, act string, request func(context.Context) error) error {
+	bounded := ctx
+	if !r.answered.Load() {
+		var cancel context.CancelFunc
+		bounded, cancel = context.WithTimeout(ctx, r.patience)
+		defer cancel()
+	}
 	pause := r.firstPause
 	for try := 1; ; try++ {
-		err := request(ctx)
-		if !passes(err) || ctx.Err() != nil || try == tries {
+		err := request(bounded)
+		if err == nil || errors.As(err, new(*sr.ResponseError)) {
+			r.answered.Store(true)
+		}
+		if !passes(err) || bounded.Err() != nil || try == tries {
 			return r.explain(ctx, act, err)
 		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
-		case <-ctx.Done():
+		case <-bounded.Done():
 			timer.Stop()
 			return r.explain(ctx, act, err)
 		}
@@ -65,7 +76,7 @@ func (r *Registry) explain(ctx context.Context, act string, err error) error {
 	case errors.As(err, &tooLarge):
 		return fmt.Errorf("%s: the answer of %s is larger than %d bytes", act, r.place, tooLarge.Limit)
 	case passes(err):
-		return fmt.Errorf("%s: %w: %s: %s", act, ports.ErrRegistryUnavailable, r.place, short(err.Error()))
+		return fmt.Errorf("%s: %w: %s: %s", act, ports.ErrRegistryUnavailable, r.place, r.unanswered(err))
 	case !errors.As(err, &answer):
 		return fmt.Errorf("%s: %w", act, err)
 	}
@@ -83,6 +94,24 @@ func (r *Registry) explain(ctx context.Context, act string, err error) error {
 		return fmt.Errorf("%s: %s does not accept the credentials (HTTP %d), or they lack the right: %s", act, r.place, answer.StatusCode, said)
 	}
 	return fmt.Errorf("%s: %s refused (HTTP %d): %s", act, r.place, answer.StatusCode, said)
+}
+
+// unanswered says why there is no answer, without the URL that the client repeats, and what to do.
+func (r *Registry) unanswered(err error) string {
+	var request *url.Error
+	var dial *net.OpError
+	var answer *sr.ResponseError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("nothing within %v: look at its log, and whether this is its address", r.patience)
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return dial.Error() + ": start it, or correct the address"
+	case errors.As(err, &answer):
+		return fmt.Sprintf("HTTP %d: %s", answer.StatusCode, short(answer.Error()))
+	case errors.As(err, &request):
+		err = request.Err
+	}
+	return short(err.Error())
 }
 
 // invalidSchema says whether a code of status 422 is about the schema; other codes are about the subject or the mode.

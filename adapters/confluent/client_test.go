@@ -132,6 +132,39 @@ func TestRegistry_asksOnceForWhatIsRefused(t *testing.T) {
 	}
 }
 
+// A registry that takes connections and never answers costs one patience, not one for each try.
+func TestRegistry_waitsOnceForASilentRegistry(t *testing.T) {
+	release := make(chan struct{})
+	url, requests := serving(t, func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	})
+	defer close(release)
+	r := quick(t, config.Registry{URL: url})
+	if r.patience > 10*time.Second {
+		t.Errorf("a client waits %v", r.patience)
+	}
+	r.patience = 100 * time.Millisecond
+	_, _, err := r.Text(t.Context(), 1)
+	const want = "nothing within 100ms: look at its log"
+	if !errors.Is(err, ports.ErrRegistryUnavailable) || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), "http://") != 1 {
+		t.Errorf("%v; want: %s", err, want)
+	}
+	if n := requests.Load(); n != 1 {
+		t.Errorf("%d requests, each as patient", n)
+	}
+}
+
+func TestRegistry_saysOnceWhereNobodyAnswers(t *testing.T) {
+	_, _, err := quick(t, config.Registry{URL: "http://127.0.0.1:1"}).Text(t.Context(), 1)
+	want := "fetching schema 1: schema registry gave no answer: http://127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused: start it, or correct the address"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v; want: %s", err, want)
+	}
+}
+
 func TestRegistry_endsAHangingCallWithItsContext(t *testing.T) {
 	release := make(chan struct{})
 	url, _ := serving(t, func(_ http.ResponseWriter, r *http.Request) {

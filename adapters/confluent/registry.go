@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/sr"
@@ -24,6 +25,8 @@ const referencesMax = 100
 type Registry struct {
 	cl         *sr.Client
 	place      string // for messages
+	answered   atomic.Bool
+	patience   time.Duration // until it has answered
 	firstPause time.Duration
 }
 
@@ -45,7 +48,7 @@ func New(cfg config.Registry) (*Registry, error) {
 	if err != nil {
 		return nil, fault(err)
 	}
-	return &Registry{cl: cl, place: cfg.URL, firstPause: firstPause}, nil
+	return &Registry{cl: cl, place: cfg.URL, patience: patience, firstPause: firstPause}, nil
 }
 
 // Register looks first: registries that do not keep concurrent registrations apart make fewer versions twice so, and a

@@ -24,6 +24,7 @@ type Config struct {
 	Bus         Bus
 	Registry    Registry
 	Search      Search
+	warnings    []string // found while loading
 }
 
 // The roles.
@@ -133,7 +134,7 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // Warnings are what may be meant so, and should be known.
 func (c *Config) Warnings() []string {
-	var all []string
+	all := slices.Clone(c.warnings)
 	warn := func(when bool, text string) {
 		if when {
 			all = append(all, text)

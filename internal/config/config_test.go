@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -98,6 +100,9 @@ func TestLoad_names_all_faults(t *testing.T) {
 		{"no embedded registry beside Kafka", "bus: kafka://a:1\n", nil, nil, []string{"default: registry.url: the embedded registry goes with the embedded broker"}},
 		{"an embedded store apart from its reader", "bus: kafka://a:1\nregistry: http://r\nroles: sink\n", nil, nil, []string{"search.url: the embedded store lives in one process"}},
 		{"twice", "listen: a:1\nlisten: b:1\n", nil, nil, []string{"nexus.yaml:2:1: listen is there twice"}},
+		{"a second document", "listen: a:1\n---\nlisten: b:1\n", nil, nil, []string{"nexus.yaml:2: a second document begins here"}},
+		{"a second document after an empty one", "---\n---\nlisten: b:1\n", nil, nil, []string{"nexus.yaml:2: a second document begins here"}},
+		{"a second document that is none", "listen: a:1\n---\na: [\n", nil, nil, []string{"nexus.yaml: line"}},
 		{"no mapping", "- a\n", nil, nil, []string{"nexus.yaml:1:1: keys with values are wanted here"}},
 		{"no YAML", "a: [\n", nil, nil, []string{"nexus.yaml: line"}},
 	} {
@@ -115,6 +120,31 @@ func TestLoad_names_all_faults(t *testing.T) {
 				t.Errorf("a secret is printed: %v", err)
 			}
 		})
+	}
+}
+
+// What is no file of a size for settings is refused before it is opened: a pipe would be waited for.
+func TestLoad_reads_regular_files_alone(t *testing.T) {
+	dir := t.TempDir()
+	pipe, large := filepath.Join(dir, "pipe"), filepath.Join(dir, "large")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(large, make([]byte, fileBytesMax+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	none := func(string) (string, bool) { return "", false }
+	for path, want := range map[string]string{
+		pipe: "is a pipe or a device", "/dev/zero": "is a pipe or a device", dir: "is a folder", large: "has 1048577 bytes, more than 1048576",
+		filepath.Join(dir, "missing"): "no such file or directory",
+	} {
+		if _, err := Load(Sources{File: path, Lookup: none}); err == nil || !strings.Contains(err.Error(), path+": "+want) || !strings.Contains(err.Error(), "name a file of settings with --config") {
+			t.Errorf("%s: %v; want: %s", path, err, want)
+		}
+		env := map[string]string{"NEXUS_BUS_PASSWORD_FILE": path}
+		if _, err := Load(Sources{Lookup: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}); err == nil || !strings.Contains(err.Error(), "NEXUS_BUS_PASSWORD_FILE: bus.passwordFile: "+path+": "+want) {
+			t.Errorf("a password in %s: %v; want: %s", path, err, want)
+		}
 	}
 }
 
@@ -148,6 +178,54 @@ func TestWarnings(t *testing.T) {
 		t.Errorf("%d warnings: %q", len(got), got)
 	}
 }
+
+func TestWarnings_of_secrets_that_others_may_read(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("hush"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mode, want := range map[os.FileMode]string{
+		0o600: "", 0o400: "",
+		0o640: "bus.passwordFile: " + file + " (mode 0640) is open to other users of this machine: chmod 600 " + file,
+		0o604: "bus.passwordFile: " + file + " (mode 0604) is open to other users of this machine: chmod 600 " + file,
+	} {
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		c, err := load(t, stack, map[string]string{"NEXUS_BUS_USER": "u", "NEXUS_BUS_PASSWORD_FILE": file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, text := range c.Warnings() {
+			if strings.Contains(text, file) {
+				all = append(all, text)
+			}
+		}
+		if got := strings.Join(all, "\n"); got != want {
+			t.Errorf("%04o: %q, want %q", mode, got, want)
+		}
+	}
+}
+
+// A secret of another user's is for the group that he chose, and for no others.
+func TestExposed_of_another_user(t *testing.T) {
+	for mode, want := range map[os.FileMode]string{0o440: "", 0o444: "/run/s (mode 0444) is another user's and open to all of this machine: chmod 640 /run/s"} {
+		if got := exposed("/run/s", anothers{mode}); !strings.HasPrefix(got, want) || (want == "") != (got == "") {
+			t.Errorf("%04o: %q, want %q", mode, got, want)
+		}
+	}
+}
+
+// anothers is what the system says of a file of another user.
+type anothers struct{ mode os.FileMode }
+
+func (a anothers) Name() string       { return "s" }
+func (a anothers) Size() int64        { return 4 }
+func (a anothers) Mode() os.FileMode  { return a.mode }
+func (a anothers) ModTime() time.Time { return time.Time{} }
+func (a anothers) IsDir() bool        { return false }
+func (a anothers) Sys() any           { return &syscall.Stat_t{Uid: uint32(os.Geteuid()) + 1} }
 
 func TestReference_page_is_up_to_date(t *testing.T) {
 	page := filepath.Join("..", "..", "docs", "reference", "config.md")

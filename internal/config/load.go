@@ -1,10 +1,14 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
@@ -103,19 +107,49 @@ func (l *loader) place(key string) string {
 }
 
 func (l *loader) file(path string) {
-	raw, err := os.ReadFile(path)
+	raw, _, err := read(path)
 	if err != nil {
-		l.fault(path, "%v: name an existing file with --config", errors.Unwrap(err))
+		l.fault(path, "%v: name a file of settings with --config", err)
 		return
 	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(raw, &doc); err != nil {
+	var doc, second yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(raw))
+	err = dec.Decode(&doc)
+	if err == nil {
+		if err = dec.Decode(&second); err == nil {
+			l.fault(fmt.Sprintf("%s:%d", path, second.Line), "a second document begins here, of which nothing would be read: put all settings into one")
+		}
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
 		l.fault(path, "%s", strings.TrimPrefix(err.Error(), "yaml: "))
 		return
 	}
 	if len(doc.Content) > 0 {
 		l.mapping(path, "", doc.Content[0])
 	}
+}
+
+const fileBytesMax = 1 << 20
+
+// read takes in a file, and looks first: opening a pipe waits for its writer,
+// and a device may have no end. The error does not name the file.
+func read(path string) ([]byte, fs.FileInfo, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, nil, errors.Unwrap(err)
+	case info.IsDir():
+		return nil, nil, errors.New("is a folder")
+	case !info.Mode().IsRegular():
+		return nil, nil, errors.New("is a pipe or a device: write what comes from there into a file")
+	case info.Size() > fileBytesMax:
+		return nil, nil, fmt.Errorf("has %d bytes, more than %d", info.Size(), fileBytesMax)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, errors.Unwrap(err)
+	}
+	return raw, info, nil
 }
 
 // mapping reads the keys below a prefix.
@@ -202,11 +236,29 @@ func (l *loader) secrets() {
 			l.fault(l.place(f.key), "%s: the secret is given in the environment, too: choose one", f.key)
 			continue
 		}
-		raw, err := os.ReadFile(f.path)
+		raw, info, err := read(f.path)
 		if err != nil {
-			l.fault(l.place(f.key), "%s: %v", f.key, err)
+			l.fault(l.place(f.key), "%s: %s: %v", f.key, f.path, err)
 			continue
+		}
+		if text := exposed(f.path, info); text != "" {
+			l.c.warnings = append(l.c.warnings, f.key+": "+text)
 		}
 		*f.into = Secret{strings.TrimRight(string(raw), "\r\n")}
 	}
+}
+
+// exposed says who else may read a secret. A group may read what is another
+// user's: a secret that Kubernetes mounts for a user other than root is root's.
+func exposed(path string, info fs.FileInfo) string {
+	mode := info.Mode().Perm()
+	owner, known := info.Sys().(*syscall.Stat_t)
+	mine := !known || int(owner.Uid) == os.Geteuid()
+	switch {
+	case mine && mode&0o077 != 0:
+		return fmt.Sprintf("%s (mode %04o) is open to other users of this machine: chmod 600 %[1]s", path, mode)
+	case mode&0o007 != 0:
+		return fmt.Sprintf("%s (mode %04o) is another user's and open to all of this machine: chmod 640 %[1]s, with a group of this process", path, mode)
+	}
+	return ""
 }

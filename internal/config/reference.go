@@ -14,7 +14,7 @@ func Reference() string {
 
 ` + "`nexus run --config nexus.yaml`" + ` reads a YAML file, then environment variables, then flags; the later one wins. An unknown key is an error, and all
 faults are named at once, each with its place. Secrets come from the environment or from a file of their own, never from this file or a
-flag, and are never printed.
+flag, and are never printed; a start, and ` + "`nexus doctor`" + `, warn of a secret's file that others may read. Files are regular ones of at most 1 MiB.
 
 ` + "```yaml" + `
 listen: 127.0.0.1:8080

@@ -34,6 +34,19 @@ func TestDoctor_judges_all_that_a_configuration_names(t *testing.T) {
 		}
 		found(t, all, "topics", fine, "are missing: a start creates them")
 	})
+	t.Run("a password that others may read", func(t *testing.T) {
+		secret := filepath.Join(t.TempDir(), "secret")
+		if err := os.WriteFile(secret, []byte("hush"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(secret, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("NEXUS_SEARCH_USER", "u")
+		t.Setenv("NEXUS_SEARCH_PASSWORD_FILE", secret)
+		all := examined(t, testTopology(), 1, "--config", configured(t, bus, "127.0.0.1:0", "search: elasticsearch+http://127.0.0.1:1\n"))
+		found(t, all, "configuration", warns, "search.passwordFile: "+secret+" (mode 0644) is open to other users of this machine: chmod 600")
+	})
 	t.Run("faults of the file", func(t *testing.T) {
 		all := examined(t, testTopology(), 1, "--config", configured(t, bus, "127.0.0.1:0", "rols: x\n"))
 		found(t, all, "configuration", fails, "unknown key rols")

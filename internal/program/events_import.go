@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +18,7 @@ import (
 
 	"github.com/nexusblueprint/nexus/internal/archive"
 	"github.com/nexusblueprint/nexus/internal/check"
+	"github.com/nexusblueprint/nexus/internal/datadir"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/internal/system"
 	"github.com/nexusblueprint/nexus/ports"
@@ -32,7 +36,7 @@ func eventsImportCommand(t *topology.Topology) *cobra.Command {
 			"commands from before the export the last eight accepted ones of each aggregate are remembered.\n\n" +
 			"With --data it makes a data folder of nexus dev. No system may run on the folder, and it must be new, or hold a\n" +
 			"system that has taken no command yet. The restored system is checked as nexus check does; only then the folder\n" +
-			"gets its name, so a failed import leaves it as it was.\n\n" +
+			"gets its name, so a failed import leaves it as it was. What one that was killed left beside it, the next removes.\n\n" +
 			"With --config it fills the Kafka that the file names: it registers the schemas, creates the topics, which must be\n" +
 			"unused, and writes events and tables. No instance may run, and none starts before the import is complete. One\n" +
 			"that was interrupted goes on where it was when it is called again with the same files. Then: nexus run.",
@@ -45,7 +49,9 @@ func eventsImportCommand(t *topology.Topology) *cobra.Command {
 			}
 			var result any
 			var err error
+			again := "nothing was kept of it; call it again, and it begins anew"
 			if file != "" {
+				again = "call it again with the same files, and it goes on where it was; no instance starts on half a log"
 				result, err = importOntoKafka(c, t, args, file, text)
 			} else {
 				result, err = importEvents(c.Context(), t, args, data, text)
@@ -55,8 +61,11 @@ func eventsImportCommand(t *topology.Topology) *cobra.Command {
 			}
 			var fault *archive.FaultError
 			var faults *system.FaultsError
-			if errors.As(err, &fault) || errors.As(err, &faults) || errors.Is(err, archive.ErrOther) || errors.Is(err, ports.ErrIncompatible) {
+			switch {
+			case errors.As(err, &fault) || errors.As(err, &faults) || errors.Is(err, archive.ErrOther) || errors.Is(err, ports.ErrIncompatible):
 				return Violated{err}
+			case err != nil && c.Context().Err() != nil: // what each part says of it helps nobody
+				return fmt.Errorf("the import was interrupted: %s", again)
 			}
 			return err
 		},
@@ -71,7 +80,7 @@ func eventsImportCommand(t *topology.Topology) *cobra.Command {
 // importEvents restores a system beside the folder, checks it, and gives it the
 // folder's name.
 func importEvents(ctx context.Context, t *topology.Topology, paths []string, data string, out io.Writer) (result any, err error) {
-	target, err := claim(data, t)
+	target, err := claim(data, t, out)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +89,7 @@ func importEvents(ctx context.Context, t *topology.Topology, paths []string, dat
 	if err != nil {
 		return nil, err
 	}
-	report, err := restore(ctx, t, a, target.workshop, out)
+	report, err := restore(ctx, t, a, target.workshop(), out)
 	if err != nil {
 		return nil, err
 	}
@@ -208,15 +217,24 @@ func caughtUp(ctx context.Context, d *system.System, b *bar) error {
 	}
 }
 
-// target is a data folder to be made, and the folder beside it where it is made.
+// target is a data folder to be made.
 type target struct {
-	path     string
-	workshop string
-	old      io.Closer // holds what is there already; may be nil
+	path string
+	old  io.Closer    // holds what is there already; may be nil
+	site string       // a folder beside it, where the work is done
+	held *datadir.Dir // in the site, until the work is done or given up: whose it is
 }
 
-// claim makes sure that nothing stands at path that a restore would bury.
-func claim(path string, t *topology.Topology) (*target, error) {
+// What a site holds.
+const (
+	siteHeld = "held"
+	siteNew  = "data" // the folder in the making
+	siteOld  = "old"  // what stood in its place
+)
+
+// claim makes sure that nothing stands at path that a restore would bury, and
+// removes the sites of imports that were killed.
+func claim(path string, t *topology.Topology, out io.Writer) (*target, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -225,28 +243,72 @@ func claim(path string, t *topology.Topology) (*target, error) {
 	if tg.old, err = unused(abs, t); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(abs), 0o700); err != nil {
-		return nil, err
-	}
-	tg.workshop, err = os.MkdirTemp(filepath.Dir(abs), filepath.Base(abs)+".import-")
-	if err != nil {
+	if err := tg.open(out); err != nil {
 		tg.release()
 		return nil, err
 	}
 	return tg, nil
 }
 
-// finish puts the new folder in its place.
-func (tg *target) finish() error {
-	buried := tg.workshop + ".old"
-	err := os.Rename(tg.path, buried)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+func (tg *target) open(out io.Writer) error {
+	dir, prefix := filepath.Dir(tg.path), filepath.Base(tg.path)+".import-"
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if err := os.Rename(tg.workshop, tg.path); err != nil {
-		return errors.Join(err, ignoreGone(os.Rename(buried, tg.path)))
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
 	}
-	return os.RemoveAll(buried)
+	for _, e := range entries {
+		if e.IsDir() && strings.HasPrefix(e.Name(), prefix) {
+			clearSite(filepath.Join(dir, e.Name()), out)
+		}
+	}
+	if tg.site, err = os.MkdirTemp(dir, prefix); err != nil {
+		return err
+	}
+	tg.held, err = datadir.Open(filepath.Join(tg.site, siteHeld), false)
+	return err
+}
+
+// clearSite removes what an import left that was killed: a living one holds its
+// site. A folder with anything else in it is no site, whatever its name.
+func clearSite(site string, out io.Writer) {
+	entries, err := os.ReadDir(site)
+	if err != nil || slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return !slices.Contains([]string{siteHeld, siteNew, siteOld}, e.Name())
+	}) {
+		return
+	}
+	remove := os.Remove // an empty one may be about to be held
+	if len(entries) > 0 {
+		held, err := datadir.Open(filepath.Join(site, siteHeld), false)
+		if err != nil {
+			return
+		}
+		defer func() { _ = held.Close() }()
+		remove = os.RemoveAll
+	}
+	if err := remove(site); err != nil {
+		fmt.Fprintf(out, "an interrupted import left %s, which cannot be removed: %v\n", site, err)
+		return
+	}
+	fmt.Fprintf(out, "removed %s, which an interrupted import left\n", site)
+}
+
+// workshop is where the folder is made.
+func (tg *target) workshop() string { return filepath.Join(tg.site, siteNew) }
+
+// finish puts the new folder in its place.
+func (tg *target) finish() error {
+	old := filepath.Join(tg.site, siteOld)
+	if err := os.Rename(tg.path, old); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(tg.workshop(), tg.path); err != nil {
+		return errors.Join(err, ignoreGone(os.Rename(old, tg.path)))
+	}
+	return nil
 }
 
 // release takes away what is left of the work.
@@ -254,8 +316,11 @@ func (tg *target) release() {
 	if tg.old != nil {
 		_ = tg.old.Close() // it was only held
 	}
-	if tg.workshop != "" {
-		_ = os.RemoveAll(tg.workshop) // a folder of a name that nobody else uses
+	if tg.site != "" {
+		_ = os.RemoveAll(tg.site) // a folder of a name that nobody else uses
+	}
+	if tg.held != nil {
+		_ = tg.held.Close()
 	}
 }
 

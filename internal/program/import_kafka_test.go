@@ -22,6 +22,7 @@ import (
 	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/internal/system"
 	"github.com/nexusblueprint/nexus/ports"
+	"github.com/nexusblueprint/nexus/processors"
 )
 
 // emptyKafka is a broker that nothing has used, with a registry of other ids than the world's, and the settings of an instance on
@@ -128,7 +129,9 @@ func TestEventsImport_onto_Kafka(t *testing.T) {
 		}
 	})
 	t.Run("and is refused while an instance runs", func(t *testing.T) {
-		nx(t, "events", "import", dir, "--config", file).is(t, 1).has(t, "group shop.order has 1 members", "topic shop.order.events holds records")
+		session, _ := processors.Timeouts()
+		nx(t, "events", "import", dir, "--config", file).is(t, 1).has(t, "group shop.order has 1 members",
+			fmt.Sprintf("until their sessions are over (%g s)", session.Seconds()), "topic shop.order.events holds records")
 	})
 	stop()
 	t.Run("and where one has run", func(t *testing.T) {

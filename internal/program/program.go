@@ -80,6 +80,8 @@ func command(t *topology.Topology, o Options) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       Version(),
+
+		PersistentPreRunE: refuseEmpty,
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Running:"}, &cobra.Group{ID: "judge", Title: "Judging:"}, &cobra.Group{ID: "look", Title: "Looking:"})
 	add := func(group string, commands ...*cobra.Command) {
@@ -94,6 +96,17 @@ func command(t *topology.Topology, o Options) *cobra.Command {
 	root.AddCommand(o.Commands...)
 	demandSubcommands(root)
 	return root
+}
+
+// refuseEmpty keeps a variable that is not set, as in --registry "$REGISTRY", from
+// meaning that the flag was left out: less would be judged, or something else done.
+func refuseEmpty(c *cobra.Command, _ []string) (err error) {
+	for _, name := range []string{"config", "data", "history", "junit", "policies", "registry", "sarif", "waivers"} {
+		if f := c.Flags().Lookup(name); f != nil && f.Changed && f.Value.String() == "" {
+			err = errors.Join(err, fmt.Errorf("--%s is empty: give it a value, or leave it out", name))
+		}
+	}
+	return err
 }
 
 // demandSubcommands lets commands that only group others refuse what is none of

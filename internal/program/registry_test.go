@@ -56,6 +56,15 @@ func TestSchemas_on_a_real_registry(t *testing.T) {
 	}
 }
 
+// An empty variable is no baseline left out.
+func TestSchemas_refuse_an_empty_registry(t *testing.T) {
+	for _, command := range []string{"check", "diff", "register"} {
+		nx(t, "schemas", command, "--registry", "").is(t, 2).has(t, "--registry is empty: give it a value, or leave it out")
+		nx(t, "schemas", command, "--config", "").is(t, 2).has(t, "--config is empty: give it a value, or leave it out")
+	}
+	nx(t, "events", "import", t.TempDir(), "--config", "").is(t, 2).has(t, "--config is empty") // not into ./nexus-data
+}
+
 func TestSchemas_register_says_that_nobody_answers(t *testing.T) {
 	out, code := nexus(t, "schemas", "register", "--registry", "http://127.0.0.1:1")
 	if code != 2 || !strings.Contains(out, "http://127.0.0.1:1") || !strings.Contains(out, ports.ErrRegistryUnavailable.Error()) {
@@ -111,5 +120,23 @@ func TestSchemas_check_asks_the_registry_too(t *testing.T) {
 	out, code := nexus(t, "schemas", "check", "--registry", server.URL)
 	if code != 1 || !strings.Contains(out, "shop.order.OrderPlaced would be refused by the registry") || !strings.Contains(out, "no new orders") || !strings.Contains(out, " 1 breaks") {
 		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
+// nexus dev keeps the schemas that it reads its log with from whoever reaches its registry.
+func TestRegistry_of_dev_keeps_what_the_system_reads_with(t *testing.T) {
+	for _, subject := range testTopology().Subjects() {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, world.Registry+"/subjects/"+subject, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusUnprocessableEntity {
+			t.Fatalf("DELETE of %s is answered with %d", subject, resp.StatusCode)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -204,15 +205,25 @@ func TestEventsImport_leaves_the_folder_as_it_was_when_it_fails(t *testing.T) {
 		done := make(chan ran, 1)
 		go func() { done <- nxOn(ctx, testTopology(), "events", "import", dir, "--data", data) }()
 		eventually(t, "the work has begun", func() bool {
-			found, _ := filepath.Glob(filepath.Join(data+".import-*", "broker", "partitions", "*"))
+			found, _ := filepath.Glob(filepath.Join(data+".import-*", "data", "broker", "partitions", "*"))
 			return len(found) > 0
 		})
 		cancel()
-		(<-done).is(t, 2)
+		(<-done).is(t, 2).has(t, "nexus: the import was interrupted: nothing was kept of it; call it again, and it begins anew\n")
 		if left := tree(t, filepath.Dir(data)); strings.Count(left, "\n") != 1 {
 			t.Errorf("the import left\n%s", left)
 		}
 	})
+}
+
+// Whenever it comes, an interrupt is told as one.
+func TestEventsImport_interrupted_says_how_to_go_on(t *testing.T) {
+	dir := exported(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	nxOn(ctx, testTopology(), "events", "import", dir, "--data", filepath.Join(t.TempDir(), "data")).is(t, 2).has(t, "nexus: the import was interrupted: nothing was kept")
+	_, file := emptyKafka(t)
+	nxOn(ctx, testTopology(), "events", "import", dir, "--config", file).is(t, 2).has(t, "nexus: the import was interrupted: call it again with the same files, and it goes on where it was")
 }
 
 func TestEventsImport_takes_a_folder_that_was_never_used(t *testing.T) {
@@ -339,5 +350,65 @@ func TestEventsExport_overwrites_nothing(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Join(dir, "some"))
 	if err != nil || len(entries) != 2 {
 		t.Errorf("%v, error %v", entries, err)
+	}
+}
+
+// What a killed import left goes with the next one; what somebody works at, and what is no import's, stays.
+func TestEventsImport_clears_up_after_one_that_was_killed(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "restored")
+	begin := func(filled bool) *target {
+		t.Helper()
+		tg, err := claim(data, testTopology(), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !filled {
+			return tg
+		}
+		for _, name := range []string{siteNew, siteOld} {
+			if err := os.MkdirAll(filepath.Join(tg.site, name, "broker"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return tg
+	}
+	living := begin(true)
+	defer living.release()
+	killed, early := begin(true), begin(false)
+	for _, tg := range []*target{killed, early} {
+		if err := tg.held.Close(); err != nil { // as the end of its process does
+			t.Fatal(err)
+		}
+	}
+	empty, mine := data+".import-1", data+".import-mine"
+	if err := os.Mkdir(empty, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d, err := datadir.Open(mine, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(d.Path("broker"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	var out bytes.Buffer
+	next, err := claim(data, testTopology(), &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, gone := range []string{killed.site, early.site, empty} {
+		if _, err := os.Stat(gone); !os.IsNotExist(err) || !strings.Contains(out.String(), "removed "+gone+", which an interrupted import left") {
+			t.Errorf("%s: %v\n%s", gone, err, &out)
+		}
+	}
+	next.release()
+	for path, want := range map[string]int{living.site: 3, mine: 3, next.site: 0} {
+		if entries, _ := os.ReadDir(path); len(entries) != want {
+			t.Errorf("%s holds %v", path, entries)
+		}
 	}
 }

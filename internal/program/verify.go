@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,11 +59,6 @@ func verifyCommand(t *topology.Topology) *cobra.Command {
 }
 
 func (v *verification) run(c *cobra.Command) error {
-	for _, name := range []string{"policies", "waivers", "registry", "config"} {
-		if f := c.Flags().Lookup(name); f.Changed && f.Value.String() == "" { // a variable that CI does not set
-			return fmt.Errorf("--%s is empty: give it a value, or leave it out", name)
-		}
-	}
 	p, err := v.load(c)
 	if err != nil {
 		return err
@@ -71,6 +67,11 @@ func (v *verification) run(c *cobra.Command) error {
 		return listRules(c.OutOrStdout(), p.Rules())
 	}
 	waivers, err := v.readWaivers(p.Rules())
+	if err != nil {
+		return err
+	}
+	files, err := v.openReports()
+	defer files.close()
 	if err != nil {
 		return err
 	}
@@ -94,24 +95,20 @@ func (v *verification) run(c *cobra.Command) error {
 		return err
 	}
 	verdict = verdict.Waive(waivers, time.Now())
-	if err := v.write(verdict, p.Rules()); err != nil {
-		return err
+	judged := report(c, verdict, v.json)
+	if err := v.write(files, verdict, p.Rules()); err != nil {
+		return fmt.Errorf("writing the verdict: %w", err)
 	}
-	return report(c, verdict, v.json)
+	return judged
 }
 
 func (v *verification) load(c *cobra.Command) (*policies.Policies, error) {
-	if v.policies == "" {
-		return policies.Load(c.Context(), nil)
+	if v.policies != "" {
+		if _, err := os.ReadDir(v.policies); err != nil {
+			return nil, fmt.Errorf("reading the policies of --policies: %w", err)
+		}
 	}
-	if _, err := os.ReadDir(v.policies); err != nil {
-		return nil, fmt.Errorf("reading the policies of --policies: %w", err)
-	}
-	p, err := policies.Load(c.Context(), os.DirFS(v.policies))
-	if err != nil {
-		return nil, fmt.Errorf("--policies %s: %w", v.policies, err)
-	}
-	return p, nil
+	return policies.Load(c.Context(), v.policies)
 }
 
 func (v *verification) readWaivers(rules []policies.Rule) ([]policies.Waiver, error) {
@@ -158,22 +155,51 @@ func (v *verification) askRegistry(ctx context.Context, facts *policies.Facts) e
 	})
 }
 
-// write writes the verdict to the files that were asked for.
-func (v *verification) write(verdict policies.Verdict, rules []policies.Rule) error {
-	for file, write := range map[string]func(io.Writer) error{
-		v.sarif: func(w io.Writer) error { return verdict.WriteSARIF(w, rules, filepath.ToSlash(v.dir), Version()) },
-		v.junit: func(w io.Writer) error { return verdict.WriteJUnit(w, rules) },
-	} {
-		if file == "" {
+// reports are files that the verdict is written to besides the text; nil: it is not.
+type reports struct{ sarif, junit *os.File }
+
+// openReports opens the files before anything is judged: a slip in a path is
+// told at once. What it has opened is the caller's to close, whatever the error.
+func (v *verification) openReports() (r reports, err error) {
+	if v.facts {
+		return r, nil
+	}
+	for _, f := range []struct {
+		flag, path string
+		into       **os.File
+	}{{"--sarif", v.sarif, &r.sarif}, {"--junit", v.junit, &r.junit}} {
+		if f.path == "" {
 			continue
 		}
-		f, err := os.Create(file)
-		if err != nil {
-			return fmt.Errorf("writing the verdict: %w", err)
+		if *f.into, err = os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE, 0o666); err != nil { //nolint:gosec // for whoever may read the folder, as os.Create
+			return r, fmt.Errorf("%s: %w: name a file in a folder that is there", f.flag, err)
 		}
-		if err := errors.Join(write(f), f.Close()); err != nil {
-			return fmt.Errorf("writing the verdict to %s: %w", file, err)
+	}
+	one, err1 := r.sarif.Stat()
+	other, err2 := r.junit.Stat()
+	if err1 == nil && err2 == nil && os.SameFile(one, other) {
+		return r, fmt.Errorf("--sarif and --junit name one file, %s: give each its own", v.junit)
+	}
+	for _, f := range []*os.File{r.sarif, r.junit} { // what stands there is of another run
+		if err := f.Truncate(0); f != nil && err != nil && !errors.Is(err, syscall.EINVAL) { // a pipe, say
+			return r, err
 		}
+	}
+	return r, nil
+}
+
+func (r reports) close() {
+	_, _ = r.sarif.Close(), r.junit.Close() // what was written is closed before
+}
+
+func (v *verification) write(r reports, verdict policies.Verdict, rules []policies.Rule) error {
+	if r.sarif != nil {
+		if err := errors.Join(verdict.WriteSARIF(r.sarif, rules, filepath.ToSlash(v.dir), Version()), r.sarif.Close()); err != nil {
+			return err
+		}
+	}
+	if r.junit != nil {
+		return errors.Join(verdict.WriteJUnit(r.junit, rules), r.junit.Close())
 	}
 	return nil
 }

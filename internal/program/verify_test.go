@@ -125,7 +125,37 @@ func TestVerify_writes_reports_besides_the_text(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
-	verified(t, 2, "writing the verdict", dir, "--sarif", filepath.Join(dir, "no", "folder"))
+}
+
+// Nothing is judged for a report that cannot be written, and what is judged is said whatever becomes of the report.
+func TestVerify_opens_its_reports_first(t *testing.T) {
+	dir := folder(t, calling())
+	for _, flag := range []string{"--sarif", "--junit"} {
+		out := verified(t, 2, flag+": open "+filepath.Join(dir, "no", "folder")+": no such file or directory: name a file in a folder that is there", dir, flag, filepath.Join(dir, "no", "folder"))
+		if strings.Contains(out, theCall) {
+			t.Errorf("it was judged:\n%s", out)
+		}
+		if out := verified(t, 2, "writing the verdict: write /dev/full: no space left on device", dir, flag, "/dev/full"); !strings.Contains(out, theCall) {
+			t.Errorf("no verdict:\n%s", out)
+		}
+	}
+
+	report, link := filepath.Join(dir, "report"), filepath.Join(dir, "link")
+	if err := os.WriteFile(report, []byte("of another run, longer than any report of this one could not be"+strings.Repeat(".", 1<<20)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(report, link); err != nil {
+		t.Fatal(err)
+	}
+	verified(t, 2, "--sarif and --junit name one file", dir, "--sarif", report, "--junit", report)
+	verified(t, 2, "--sarif and --junit name one file", dir, "--sarif", report, "--junit", link)
+	if info, err := os.Stat(report); err != nil || info.Size() < 1<<20 {
+		t.Errorf("what stood there is gone: %v", err)
+	}
+	verified(t, 1, theCall, dir, "--junit", report)
+	if text, err := os.ReadFile(report); err != nil || xml.Unmarshal(text, new(struct{})) != nil || strings.HasSuffix(string(text), ".") {
+		t.Errorf("%v: %s", err, text)
+	}
 }
 
 func TestVerify_lets_pass_what_is_waived_until_the_waiver_expires(t *testing.T) {

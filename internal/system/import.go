@@ -14,6 +14,7 @@ import (
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/logread"
 	"github.com/nexusblueprint/nexus/ports"
+	"github.com/nexusblueprint/nexus/processors"
 	"github.com/nexusblueprint/nexus/topology"
 )
 
@@ -86,13 +87,14 @@ func (s *System) running(ctx context.Context) (faults []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for running instances: %w", err)
 	}
+	session, _ := processors.Timeouts() // an instance that stopped for a restart stays a member so long
 	for _, g := range groups.Sorted() {
 		switch {
 		case errors.Is(g.Err, kerr.GroupIDNotFound):
 		case g.Err != nil:
 			return nil, fmt.Errorf("looking for running instances: group %s: %w", g.Group, g.Err)
 		case len(g.Members) > 0:
-			faults = append(faults, fmt.Sprintf("group %s has %d members: stop every instance of %s, and wait until their sessions are over (9 s)", g.Group, len(g.Members), s.topology.Context))
+			faults = append(faults, fmt.Sprintf("group %s has %d members: stop every instance of %s, and wait until their sessions are over (%g s)", g.Group, len(g.Members), s.topology.Context, session.Seconds()))
 		}
 	}
 	return faults, nil

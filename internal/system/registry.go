@@ -20,7 +20,9 @@ func (s *System) openRegistry(ctx context.Context) error {
 
 // openEmbeddedRegistry registers what is missing: nobody else can do so before.
 func (s *System) openEmbeddedRegistry(ctx context.Context) error {
-	r, err := registry.Open(ctx, registry.Config{Listen: s.settings.Registry.Listen, ClientOpts: s.bus.opts, Logger: s.logger})
+	r, err := registry.Open(ctx, registry.Config{
+		Listen: s.settings.Registry.Listen, ClientOpts: s.bus.opts, Logger: s.logger, Keep: s.topology.Subjects(),
+	})
 	if err != nil {
 		return err
 	}

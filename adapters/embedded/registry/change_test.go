@@ -247,3 +247,21 @@ func actAtRandom(t *testing.T, r *Registry, rng *rand.Rand) {
 		}
 	}
 }
+
+// What a running system reads its log with stays; all else is its owner's.
+func TestDelete_refusesWhatIsKept(t *testing.T) {
+	r, err := Open(t.Context(), Config{ClientOpts: seeds(startBroker(t)), Keep: []string{"kept"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeRegistry(t, r) })
+	for _, subject := range []string{"kept", "other"} {
+		want(t, r, "POST", "/subjects/"+subject+"/versions", post(`"int"`), 200, `{"id":1}`)
+	}
+	for _, path := range []string{"/subjects/kept", "/subjects/kept?permanent=true", "/subjects/:.:kept", "/subjects/kept/versions/1", "/subjects/kept/versions/latest"} {
+		want(t, r, "DELETE", path, "", 422, `{"error_code":42205,"message":"Subject kept is in use: …`)
+	}
+	want(t, r, "GET", "/subjects/kept/versions", "", 200, `[1]`)
+	want(t, r, "DELETE", "/subjects/other", "", 200, `[1]`)
+	want(t, r, "DELETE", "/subjects/other?permanent=true", "", 200, `[1]`)
+}

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"slices"
 )
 
 // deleteSubject deletes all versions of a subject and returns their numbers.
@@ -10,7 +11,7 @@ import (
 func (r *Registry) deleteSubject(ctx context.Context, subject string, permanent bool) ([]int, error) {
 	var numbers []int
 	err := r.change(ctx, func() ([]change, error) {
-		if err := r.checkWritable(subject); err != nil {
+		if err := r.checkDeletable(subject); err != nil {
 			return nil, err
 		}
 		alive, every := r.state.versions(subject, live), r.state.versions(subject, all)
@@ -49,7 +50,7 @@ func (r *Registry) deleteSubject(ctx context.Context, subject string, permanent 
 func (r *Registry) deleteVersion(ctx context.Context, subject string, number int, permanent bool) (int, error) {
 	var deleted int
 	err := r.change(ctx, func() ([]change, error) {
-		if err := r.checkWritable(subject); err != nil {
+		if err := r.checkDeletable(subject); err != nil {
 			return nil, err
 		}
 		show := live
@@ -119,6 +120,15 @@ func (r *Registry) checkWritable(subject string) error {
 		return problem(codeNotPermitted, "Subject %s is in read-only mode", subject)
 	}
 	return nil
+}
+
+// checkDeletable answers for a subject in use as Confluent's registry does for a
+// read-only one.
+func (r *Registry) checkDeletable(subject string) error {
+	if slices.Contains(r.keep, subject) {
+		return problem(codeNotPermitted, "Subject %s is in use: the running system reads its log with it, and it cannot be deleted", subject)
+	}
+	return r.checkWritable(subject)
 }
 
 func (r *Registry) checkUnreferenced(subject string, numbers []int) error {

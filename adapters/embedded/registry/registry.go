@@ -23,6 +23,8 @@ type Config struct {
 	ClientOpts []kgo.Opt
 	// Topic is the log. Default _schemas.
 	Topic string
+	// Keep are subjects that a running system reads its log with: nobody deletes them or a version of them.
+	Keep []string
 	// Logger takes what an operator should know. Default: nothing is logged.
 	Logger *slog.Logger
 }
@@ -43,6 +45,7 @@ func (c Config) withDefaults() Config {
 // Registry is a running schema registry. It is safe for concurrent use.
 type Registry struct {
 	logger   *slog.Logger
+	keep     []string
 	handler  http.Handler
 	listener net.Listener
 	server   *http.Server
@@ -75,7 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 		return nil, err
 	}
 	r := &Registry{
-		logger: cfg.Logger, listener: listener, log: log, served: make(chan struct{}),
+		logger: cfg.Logger, keep: cfg.Keep, listener: listener, log: log, served: make(chan struct{}),
 		slot: make(chan struct{}, 1), state: newState(), parser: newParser(),
 	}
 	if err := r.replay(ctx); err != nil {
