@@ -158,7 +158,7 @@ func (p *Process) Signal(t testing.TB, s syscall.Signal) {
 func (p *Process) Kill(t testing.TB) {
 	t.Helper()
 	p.Signal(t, syscall.SIGKILL)
-	<-p.done
+	_ = <-p.done // killed is what it says
 	p.pid = 0
 }
 
@@ -178,7 +178,7 @@ func (p *Process) Exit(t testing.TB) int {
 		return 0
 	case <-time.After(Patience):
 		p.Signal(t, syscall.SIGQUIT) // every goroutine goes into the log
-		<-p.done
+		_ = <-p.done
 		p.pid = 0
 		t.Fatalf("%s did not end within %v:\n%s", p.Name, Patience, Tail(p.Log.String()))
 		return -1
