@@ -278,7 +278,7 @@ func schemaOf(t *testing.T, text string) topology.SchemaDescription {
 }
 
 // patched changes the facts: the keys of the patch are JSON pointers, where
-// "name=x" steps to the item of a list with that name; null takes out.
+// "name=x" steps to the item of a list whose name that is; null takes out.
 func patched(t *testing.T, facts Facts, patch string) Facts {
 	t.Helper()
 	text, err := json.Marshal(facts)
@@ -311,8 +311,8 @@ func set(t *testing.T, in any, way []string, value any) any {
 	switch in := in.(type) {
 	case []any:
 		at, err := strconv.Atoi(way[0])
-		if name, ok := strings.CutPrefix(way[0], "name="); ok {
-			at, err = slices.IndexFunc(in, func(v any) bool { return v.(map[string]any)["name"] == name }), nil
+		if key, name, ok := strings.Cut(way[0], "="); ok {
+			at, err = slices.IndexFunc(in, func(v any) bool { return v.(map[string]any)[key] == name }), nil
 		}
 		if err != nil || at < 0 || at >= len(in) {
 			t.Fatalf("there is no %s", way[0])
