@@ -26,6 +26,10 @@ import (
 // as is each line of a case's file WANT, "<rule> <place>", for what stands in
 // no file; nothing else is one.
 //
+// A case blind… violates the rule, too, and is not found: its comment for the
+// reference, the file LIMIT, says why not. Its marks are the same; as soon as
+// one of them is found, it is an evasion.
+//
 // A case is read as what its files are: Go packages (all fixtures' are one
 // module, so that types are checked once; MODULE is the path of the case),
 // deploy files, .avsc files with history/, or PATCH, a JSON object of changes
@@ -156,6 +160,20 @@ func (f fixture) compare(t *testing.T, name, under string, violations []Violatio
 	slices.Sort(got)
 	got = slices.Compact(got)
 	want := f.wanted(name, under)
+	if strings.HasPrefix(name, "blind") {
+		if strings.TrimSpace(f.cases[name]["LIMIT"]) == "" {
+			t.Errorf("%s/%s/%s has no LIMIT, which says in the reference what is not found", f.rule, f.name, name)
+		}
+		for _, w := range want {
+			if slices.Contains(got, w) {
+				t.Errorf("%s/%s/%s: %q is found: make it an evasion", f.rule, f.name, name, w)
+			}
+		}
+		if len(want) == 0 || len(got) > 0 {
+			t.Errorf("%s/%s/%s marks %q and is found %q: a blind spot has marks, and nothing else is found", f.rule, f.name, name, want, got)
+		}
+		return
+	}
 	if strings.HasPrefix(name, "good") != (len(want) == 0) {
 		t.Errorf("%s/%s/%s marks %d violations: good cases have none, all others some", f.rule, f.name, name, len(want))
 	}
@@ -179,7 +197,7 @@ func TestFixtures_every_violation_is_found_and_no_clean_twin(t *testing.T) {
 	if len(read.Folds) < 10 {
 		t.Errorf("%d folds only", len(read.Folds))
 	}
-	seen, evasions := map[string]bool{}, 0
+	seen, evasions, blind := map[string]bool{}, 0, 0
 	for _, f := range all {
 		seen[f.rule] = true
 		names := slices.Sorted(maps.Keys(f.cases))
@@ -189,6 +207,9 @@ func TestFixtures_every_violation_is_found_and_no_clean_twin(t *testing.T) {
 		for _, name := range names {
 			if strings.HasPrefix(name, "evasion") {
 				evasions++
+			}
+			if strings.HasPrefix(name, "blind") {
+				blind++
 			}
 			if isGo(f.cases[name]) {
 				f.compare(t, name, f.folder(name), below(judged.Violations, f.folder(name)+"/"))
@@ -206,7 +227,7 @@ func TestFixtures_every_violation_is_found_and_no_clean_twin(t *testing.T) {
 			t.Errorf("rule %s has no fixture", rule.ID)
 		}
 	}
-	t.Logf("%d fixtures, %d evasions", len(all), evasions)
+	t.Logf("%d fixtures, %d evasions, %d blind spots", len(all), evasions, blind)
 }
 
 func below(all []Violation, folder string) []Violation {
@@ -266,7 +287,7 @@ func schemaOf(t *testing.T, text string) topology.SchemaDescription {
 }
 
 // patched changes the facts: the keys of the patch are JSON pointers, where
-// "name=x" steps to the item of a list with that name; null takes out.
+// "name=x" steps to the item of a list whose name that is; null takes out.
 func patched(t *testing.T, facts Facts, patch string) Facts {
 	t.Helper()
 	text, err := json.Marshal(facts)
@@ -299,8 +320,8 @@ func set(t *testing.T, in any, way []string, value any) any {
 	switch in := in.(type) {
 	case []any:
 		at, err := strconv.Atoi(way[0])
-		if name, ok := strings.CutPrefix(way[0], "name="); ok {
-			at, err = slices.IndexFunc(in, func(v any) bool { return v.(map[string]any)["name"] == name }), nil
+		if key, name, ok := strings.Cut(way[0], "="); ok {
+			at, err = slices.IndexFunc(in, func(v any) bool { return v.(map[string]any)[key] == name }), nil
 		}
 		if err != nil || at < 0 || at >= len(in) {
 			t.Fatalf("there is no %s", way[0])

@@ -44,6 +44,7 @@ func TestGovernance_the_reference_is_what_rules_and_fixtures_say(t *testing.T) {
 		example(&b, fixtures[i].cases["bad"])
 		b.WriteString("\nDoes not:\n")
 		example(&b, fixtures[i].cases["good"])
+		limits(&b, rule.ID, fixtures)
 	}
 	if *update {
 		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
@@ -53,6 +54,24 @@ func TestGovernance_the_reference_is_what_rules_and_fixtures_say(t *testing.T) {
 	}
 	if b.String() != string(text) {
 		t.Errorf("%s is not what the rules and fixtures say; if the change is meant, rewrite it with go test ./policies -update", file)
+	}
+}
+
+// limits says what the rule does not find, each with a fixture that shows it.
+func limits(b *strings.Builder, rule string, fixtures []fixture) {
+	said := map[string]bool{}
+	for _, f := range fixtures {
+		for _, name := range slices.Sorted(maps.Keys(f.cases)) {
+			limit := strings.Join(strings.Fields(f.cases[name]["LIMIT"]), " ")
+			if f.rule != rule || limit == "" || said[limit] {
+				continue
+			}
+			if len(said) == 0 {
+				b.WriteString("\nNot found:\n\n")
+			}
+			said[limit] = true
+			fmt.Fprintf(b, "- %s\n", limit)
+		}
 	}
 }
 
@@ -79,7 +98,7 @@ var languages = map[string]string{".go": "go", ".yaml": "yaml", ".yml": "yaml", 
 // example prints a case's files without their marks.
 func example(b *strings.Builder, files map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if name == "WANT" {
+		if name == "WANT" || name == "LIMIT" {
 			continue
 		}
 		language, title := languages[path.Ext(name)], ""

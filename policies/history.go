@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/nexusblueprint/nexus/internal/compat"
+	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/topology"
 )
 
@@ -107,7 +109,10 @@ func Breaks(newer, older string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var reasons []string
+	reasons, err := retyped(newer, older)
+	if err != nil {
+		return nil, err
+	}
 	for _, i := range backward {
 		reasons = append(reasons, "what was written before cannot be read: "+i.String())
 	}
@@ -115,4 +120,53 @@ func Breaks(newer, older string) ([]string, error) {
 		reasons = append(reasons, "the earlier version cannot read it: "+i.String())
 	}
 	return reasons, nil
+}
+
+// retyped lists what is read without error and means something else: values
+// whose logical type is another, such as micro- instead of milliseconds.
+func retyped(newer, older string) ([]string, error) {
+	now, err := avro.ParseSchema(newer)
+	if err != nil {
+		return nil, err
+	}
+	was, err := avro.ParseSchema(older)
+	if err != nil {
+		return nil, err
+	}
+	c := retyping{seen: map[string]bool{}}
+	c.compare("", now, was)
+	return c.reasons, nil
+}
+
+type retyping struct {
+	seen    map[string]bool // records
+	reasons []string
+}
+
+func (c *retyping) compare(at string, now, was *avro.Schema) {
+	now, was = now.NonNull(), was.NonNull()
+	if now.Kind() != was.Kind() {
+		return // not read, or a promotion: the rules of Avro tell
+	}
+	if is, before := now.Attribute("logicalType"), was.Attribute("logicalType"); is != before {
+		c.reasons = append(c.reasons, fmt.Sprintf("what was written before is read as something else: at %s the logical type is %s and was %s", at, cmp.Or(is, "none"), cmp.Or(before, "none")))
+	}
+	switch now.Kind() {
+	case avro.KindArray, avro.KindMap:
+		c.compare(at, now.Items(), was.Items())
+	case avro.KindUnion:
+		for i := range min(len(now.Branches()), len(was.Branches())) {
+			c.compare(at, now.Branches()[i], was.Branches()[i])
+		}
+	case avro.KindRecord:
+		if c.seen[now.Name()] {
+			return
+		}
+		c.seen[now.Name()] = true
+		for _, field := range now.Fields() {
+			if before := was.Field(field.Name); before != nil {
+				c.compare(at+"/"+field.Name, field.Schema, before.Schema)
+			}
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/nexusblueprint/nexus/policies/source"
@@ -23,6 +24,7 @@ type Schema struct {
 	Owner    string  `json:"owner"`
 	Doc      string  `json:"doc"`
 	Subject  string  `json:"subject"`  // the field that names the data subject, "" for none
+	Told     bool    `json:"told"`     // this record names a data subject, or a record around it does wherever it stands
 	Platform bool    `json:"platform"` // of the platform's own records
 	Fields   []Field `json:"fields"`
 }
@@ -33,6 +35,7 @@ type Field struct {
 	Line     int    `json:"line"`
 	Doc      string `json:"doc"`
 	Type     string `json:"type"`               // Avro's kind, such as "string"; of the value that is not null
+	Of       string `json:"of,omitempty"`       // of an array, a map or a union: the kind of what is in it, of a union's the first
 	Personal *bool  `json:"personal,omitempty"` // nil: the schema does not say
 }
 
@@ -43,21 +46,47 @@ func ReadSchemas(d topology.Description, dir string) ([]Schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &recordReader{files: files, seen: map[string]bool{}, all: []Schema{}}
+	r := &recordReader{files: files, seen: map[string]bool{}, untold: map[string]bool{}, all: []Schema{}}
 	for _, s := range d.Schemas {
 		parsed, err := avro.ParseSchema(s.Schema)
 		if err != nil {
 			return nil, fmt.Errorf("schema %s: %w", s.Subject, err)
 		}
 		r.record(parsed)
+		r.tell(parsed)
+	}
+	for i := range r.all {
+		r.all[i].Told = !r.untold[r.all[i].Name]
 	}
 	return r.all, nil
 }
 
 type recordReader struct {
-	files map[string]avscFile
-	seen  map[string]bool
-	all   []Schema
+	files  map[string]avscFile
+	seen   map[string]bool
+	untold map[string]bool // records that stand somewhere without a data subject
+	all    []Schema
+}
+
+// tell notes the records within s that neither name a data subject nor stand in
+// one that does.
+func (r *recordReader) tell(s *avro.Schema) {
+	switch s.Kind() {
+	case avro.KindArray, avro.KindMap:
+		r.tell(s.Items())
+	case avro.KindUnion:
+		for _, branch := range s.Branches() {
+			r.tell(branch)
+		}
+	case avro.KindRecord:
+		if s.Subject() != "" || r.untold[s.Name()] {
+			return
+		}
+		r.untold[s.Name()] = true
+		for _, f := range s.Fields() {
+			r.tell(f.Schema)
+		}
+	}
 }
 
 func (r *recordReader) record(s *avro.Schema) {
@@ -79,13 +108,14 @@ func (r *recordReader) record(s *avro.Schema) {
 	}
 	r.seen[s.Name()] = true
 	file := r.files[s.Name()]
+	own := s.Name()[strings.LastIndexByte(s.Name(), '.')+1:]
 	fact := Schema{
-		Name: s.Name(), File: file.name, Line: file.line(s.Name()[strings.LastIndexByte(s.Name(), '.')+1:]),
+		Name: s.Name(), File: file.name, Line: file.line(own),
 		Owner: s.Owner(), Doc: s.Doc(), Subject: s.Subject(), Platform: strings.HasPrefix(s.Name(), "nexus."), Fields: []Field{},
 	}
 	for _, f := range s.Fields() {
-		field := Field{Name: f.Name, Line: file.line(f.Name), Doc: f.Doc, Type: f.Schema.NonNull().Kind().String()}
-		if said := f.Attribute("personal"); said != "" {
+		field := Field{Name: f.Name, Line: file.line(own, f.Name), Doc: f.Doc, Type: f.Schema.NonNull().Kind().String(), Of: within(f.Schema)}
+		if said := f.Attribute("personal"); said == "true" || said == "false" {
 			personal := said == "true"
 			field.Personal = &personal
 		}
@@ -97,18 +127,44 @@ func (r *recordReader) record(s *avro.Schema) {
 	}
 }
 
+// within is the kind of what a container holds in the end, "" of what is none.
+func within(s *avro.Schema) string {
+	held := s.NonNull()
+	for {
+		switch held.Kind() {
+		case avro.KindArray, avro.KindMap:
+			held = held.Items().NonNull()
+			continue
+		case avro.KindUnion:
+			if i := slices.IndexFunc(held.Branches(), func(b *avro.Schema) bool { return b.Kind() != avro.KindNull }); i >= 0 {
+				held = held.Branches()[i]
+				continue
+			}
+		}
+		if held == s.NonNull() {
+			return ""
+		}
+		return held.Kind().String()
+	}
+}
+
 type avscFile struct {
 	name string
 	text string
 }
 
-// line is where the file names something, 1 where it does not.
-func (f avscFile) line(name string) int {
-	at := regexp.MustCompile(`"name"\s*:\s*"` + regexp.QuoteMeta(name) + `"`).FindStringIndex(f.text)
-	if at == nil {
-		return 1
+// line is where the file names something, behind each of what is named before;
+// 1 where it does not.
+func (f avscFile) line(names ...string) int {
+	at := 0
+	for _, name := range names {
+		found := regexp.MustCompile(`"name"\s*:\s*"` + regexp.QuoteMeta(name) + `"`).FindStringIndex(f.text[at:])
+		if found == nil {
+			return 1
+		}
+		at += found[0]
 	}
-	return 1 + strings.Count(f.text[:at[0]], "\n")
+	return 1 + strings.Count(f.text[:at], "\n")
 }
 
 // avscFiles finds today's schema files by the full name they declare; those of
@@ -132,19 +188,46 @@ func avscFiles(dir string) (map[string]avscFile, error) {
 		if err != nil {
 			return err
 		}
-		var declared struct{ Name, Namespace string }
+		var declared any
 		if json.Unmarshal(text, &declared) != nil {
 			return nil // the generator reports what is no schema
 		}
-		name := declared.Name
-		if declared.Namespace != "" && !strings.Contains(name, ".") {
-			name = declared.Namespace + "." + name
+		names := declaredIn(declared, "", nil)
+		for i, name := range names {
+			if _, there := files[name]; i == 0 || !there {
+				files[name] = avscFile{name: file, text: string(text)}
+			}
 		}
-		files[name] = avscFile{name: file, text: string(text)}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the schema files in %s: %w", dir, err)
 	}
 	return files, nil
+}
+
+// declaredIn adds the full names of a schema and of those within it.
+func declaredIn(v any, space string, names []string) []string {
+	switch v := v.(type) {
+	case []any:
+		for _, one := range v {
+			names = declaredIn(one, space, names)
+		}
+	case map[string]any:
+		if name, ok := v["name"].(string); ok && v["type"] == "record" {
+			if given, ok := v["namespace"].(string); ok {
+				space = given
+			}
+			if i := strings.LastIndexByte(name, '.'); i >= 0 {
+				space, name = name[:i], name[i+1:]
+			}
+			names = append(names, strings.TrimPrefix(space+"."+name, "."))
+		}
+		for _, key := range []string{"fields", "type", "items", "values"} {
+			if _, text := v[key].(string); !text {
+				names = declaredIn(v[key], space, names)
+			}
+		}
+	}
+	return names
 }

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +54,7 @@ const (
 	Kubernetes = "kubernetes" // Knative, Strimzi and Traefik's kinds, too
 	Kong       = "kong"
 	Traefik    = "traefik" // its dynamic configuration
+	Envoy      = "envoy"   // its static configuration
 )
 
 // Unread is a YAML file that could not be taken in.
@@ -64,9 +66,9 @@ type Unread struct {
 
 const fileBytesMax = 4 << 20
 
-// Read gathers the facts of every .yaml and .yml file below a folder. Files in
-// none of the formats are left out; helm's templates are, too, because what
-// they render is what counts.
+// Read gathers the facts of every .yaml, .yml and .json file below a folder.
+// Files in none of the formats are left out; helm's templates are, too, because
+// what they render is what counts.
 func Read(dir string) (*Facts, error) {
 	f := &Facts{Documents: []Document{}, Workloads: []Workload{}, Routes: []Route{}, Unread: []Unread{}, dir: dir}
 	err := filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
@@ -75,7 +77,7 @@ func Read(dir string) (*Facts, error) {
 			return err
 		case d.IsDir() && file != dir && (source.SkipDir(d.Name()) || isTemplates(file)):
 			return filepath.SkipDir
-		case d.IsDir() || !slices.Contains([]string{".yaml", ".yml"}, path.Ext(file)):
+		case d.IsDir() || !slices.Contains([]string{".yaml", ".yml", ".json"}, path.Ext(file)):
 			return nil
 		}
 		return f.file(dir, file)
@@ -88,6 +90,7 @@ func Read(dir string) (*Facts, error) {
 	}
 	f.nameByServices()
 	f.fromOthers()
+	f.proxied()
 	return f, nil
 }
 
@@ -122,6 +125,9 @@ func (f *Facts) file(dir, file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
+	}
+	if path.Ext(file) == ".json" && !(bytes.Contains(text, []byte(`"apiVersion"`)) && bytes.Contains(text, []byte(`"kind"`))) {
+		return nil // most JSON is no manifest
 	}
 	for dec := yaml.NewDecoder(bytes.NewReader(text)); ; {
 		var node yaml.Node
@@ -184,7 +190,7 @@ func (f *Facts) document(file string, node *yaml.Node) {
 		}
 		return
 	}
-	d := Document{File: file, Line: node.Line, Format: formatOf(content), Content: plain(content).(map[string]any), Lines: map[string]int{}}
+	d := Document{File: file, Line: node.Line, Format: formatOf(file, content), Content: plain(content).(map[string]any), Lines: map[string]int{}}
 	if d.Format == "" {
 		return
 	}
@@ -196,7 +202,7 @@ func (f *Facts) document(file string, node *yaml.Node) {
 }
 
 // formatOf tells the format by what only it has; "" is none of them.
-func formatOf(content map[string]any) string {
+func formatOf(file string, content map[string]any) string {
 	services, isMap := content["services"].(map[string]any)
 	switch {
 	case text(content["apiVersion"]) != "" && text(content["kind"]) != "":
@@ -205,11 +211,17 @@ func formatOf(content map[string]any) string {
 		return Kong
 	case at(content, "http", "services") != nil || at(content, "http", "routers") != nil || at(content, "tcp", "services") != nil:
 		return Traefik
-	case isMap && slices.ContainsFunc(slices.Collect(maps.Values(services)), isService):
+	case at(content, "static_resources", "clusters") != nil:
+		return Envoy
+	case isMap && (composeFile.MatchString(path.Base(file)) || slices.ContainsFunc(slices.Collect(maps.Values(services)), isService)):
 		return Compose
 	}
 	return ""
 }
+
+// composeFile is what Docker calls its files; one that overrides another need
+// not say what its services are.
+var composeFile = regexp.MustCompile(`^(docker-)?compose\b.*\.ya?ml$`)
 
 func isService(v any) bool {
 	m, _ := v.(map[string]any)
@@ -226,7 +238,7 @@ func child(node *yaml.Node, name string) *yaml.Node {
 }
 
 // mark notes the line of every value below a node. An alias stands where it is
-// used, and what it stands for is not followed: its lines are elsewhere.
+// used, and so does what a merge key takes in.
 func mark(lines map[string]int, pointer string, node *yaml.Node) {
 	if pointer != "" {
 		lines[pointer] = node.Line
@@ -235,6 +247,10 @@ func mark(lines map[string]int, pointer string, node *yaml.Node) {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(node.Content); i += 2 {
 			key := node.Content[i]
+			if key.ShortTag() == "!!merge" {
+				merged(lines, pointer, node.Content[i+1], key.Line)
+				continue
+			}
 			below := pointer + "/" + escape(key.Value)
 			mark(lines, below, node.Content[i+1])
 			lines[below] = key.Line
@@ -242,6 +258,26 @@ func mark(lines map[string]int, pointer string, node *yaml.Node) {
 	case yaml.SequenceNode:
 		for i, item := range node.Content {
 			mark(lines, pointer+"/"+strconv.Itoa(i), item)
+		}
+	}
+}
+
+// merged gives what a merge key takes in the line of the key; the mapping's own
+// values come later or were there first, and count.
+func merged(lines map[string]int, pointer string, node *yaml.Node, line int) {
+	switch node.Kind {
+	case yaml.AliasNode:
+		merged(lines, pointer, node.Alias, line)
+	case yaml.SequenceNode:
+		for _, one := range node.Content {
+			merged(lines, pointer, one, line)
+		}
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			below := pointer + "/" + escape(node.Content[i].Value)
+			if _, own := lines[below]; !own {
+				lines[below] = line
+			}
 		}
 	}
 }

@@ -1,12 +1,14 @@
 package deploy
 
 import (
+	"encoding/base64"
 	"net/url"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -33,6 +35,8 @@ type Target struct {
 	Name   string `json:"name"`   // of the variable or flag; empty for an argument
 	Scheme string `json:"scheme"` // empty if none is stated
 	Host   string `json:"host"`   // without port and namespace
+
+	port string
 }
 
 // Roles of workloads.
@@ -109,7 +113,7 @@ func (f *Facts) compose(d *Document, name string) {
 	}
 	for _, other := range []string{"container_name", "hostname"} {
 		if host := text(s[other]); host != "" {
-			w.Hosts = append(w.Hosts, host)
+			w.Hosts = append(w.Hosts, shortHost(host))
 		}
 	}
 	networks := object(s["networks"])
@@ -120,7 +124,10 @@ func (f *Facts) compose(d *Document, name string) {
 		w.Images = append(w.Images, image)
 	}
 	f.labelledRoutes(d, name, w.Labels)
-	w.environment(d, s["environment"], append(where, "environment"))
+	f.publishedRoutes(d, name, s)
+	w.environment(d, s["environment"], append(slices.Clone(where), "environment"))
+	w.environment(d, at(s["build"], "args"), append(slices.Clone(where), "build", "args"))
+	w.neighbours(d, s, where)
 	w.envFiles(f.dir, d, s["env_file"])
 	for _, part := range []string{"entrypoint", "command"} {
 		for i, arg := range list(s[part]) {
@@ -128,8 +135,65 @@ func (f *Facts) compose(d *Document, name string) {
 		}
 		w.argument(d.File, d.line("services", name, part), text(s[part]))
 	}
+	w.published(d)
 	w.Role = roleOf(&w)
+	if s["image"] == nil && s["build"] == nil && s["extends"] == nil {
+		w.Role = f.roleElsewhere(&w)
+	}
 	f.Workloads = append(f.Workloads, w)
+}
+
+// neighbours are the services that compose makes known to another by other
+// settings than its environment.
+func (w *Workload) neighbours(d *Document, s map[string]any, where []string) {
+	for _, part := range []string{"links", "external_links"} {
+		for i, link := range list(s[part]) {
+			host, _, _ := strings.Cut(text(link), ":")
+			w.Targets = append(w.Targets, Target{File: d.File, Line: d.line(append(slices.Clone(where), part, itoa(i))...), Name: part, Host: shortHost(host)})
+		}
+	}
+	if host, ok := strings.CutPrefix(text(s["network_mode"]), "service:"); ok {
+		w.Targets = append(w.Targets, Target{File: d.File, Line: d.line(append(slices.Clone(where), "network_mode")...), Name: "network_mode", Host: host})
+	}
+	for _, config := range list(s["configs"]) {
+		name := text(config) + text(at(config, "source"))
+		w.target(d.File, d.line("configs", name, "content"), name, text(at(d.Content, "configs", name, "content")))
+	}
+}
+
+// dockerHosts are names of the machine itself, whose published ports lead back
+// to a service.
+var dockerHosts = []string{"host.docker.internal", "gateway.docker.internal", "172.17.0.1"}
+
+// published turns addresses of the machine itself into those of the services
+// that publish the port.
+func (w *Workload) published(d *Document) {
+	services := object(d.Content["services"])
+	for i := range w.Targets {
+		target := &w.Targets[i]
+		if !slices.Contains(dockerHosts, target.Host) {
+			continue
+		}
+		for _, name := range sortedKeys(services) {
+			for _, port := range list(at(services[name], "ports")) {
+				short := strings.Split(text(port), ":")
+				if target.port != "" && (text(at(port, "published")) == target.port || len(short) > 1 && short[len(short)-2] == target.port) {
+					target.Host = name
+				}
+			}
+		}
+	}
+}
+
+// roleElsewhere is the role of a service that another file describes.
+func (f *Facts) roleElsewhere(w *Workload) string {
+	for i := range f.Documents {
+		s := object(at(f.Documents[i].Content, "services", w.Name))
+		if f.Documents[i].Format == Compose && s["image"] != nil {
+			return roleOf(&Workload{Images: []string{text(s["image"])}, Labels: pairs(s["labels"]), Command: append(words(s["entrypoint"]), words(s["command"])...)})
+		}
+	}
+	return w.Role
 }
 
 // environment takes both forms: a map, and a list of NAME=value.
@@ -166,8 +230,7 @@ func (w *Workload) takes(kind string, name any) { w.from = append(w.from, kind+"
 func (f *Facts) fromOthers() {
 	for i := range f.Documents {
 		d := &f.Documents[i]
-		part, ok := map[string]string{"ConfigMap": "data", "Secret": "stringData"}[d.Kind]
-		if !ok {
+		if d.Kind != "ConfigMap" && d.Kind != "Secret" {
 			continue
 		}
 		for j := range f.Workloads {
@@ -175,8 +238,18 @@ func (f *Facts) fromOthers() {
 			if !slices.Contains(w.from, d.Kind+" "+d.Name) {
 				continue
 			}
-			for _, name := range sortedKeys(object(d.Content[part])) {
-				w.target(d.File, d.line(part, name), name, text(at(d.Content, part, name)))
+			for _, part := range []string{"data", "stringData"} {
+				for _, name := range sortedKeys(object(d.Content[part])) {
+					value := text(at(d.Content, part, name))
+					if d.Kind == "Secret" && part == "data" {
+						decoded, err := base64.StdEncoding.DecodeString(value)
+						if err != nil {
+							continue // the cluster refuses it
+						}
+						value = string(decoded)
+					}
+					w.target(d.File, d.line(part, name), name, value)
+				}
 			}
 		}
 	}
@@ -196,6 +269,9 @@ func podOf(d *Document) []string {
 	case "Pod":
 		return []string{}
 	}
+	if at(d.Content, "spec", "template", "spec", "containers") != nil { // of somebody else's kind, such as Argo's Rollout
+		return []string{"spec", "template"}
+	}
 	return nil
 }
 
@@ -206,6 +282,19 @@ func (f *Facts) kubernetes(d *Document, pod []string) {
 	}
 	if d.Kind == "Service" { // Knative's
 		w.Hosts = append(w.Hosts, d.Name)
+	}
+	if d.Kind == "StatefulSet" { // each of its pods has a name
+		replicas, err := strconv.Atoi(text(at(d.Content, "spec", "replicas")))
+		if err != nil {
+			replicas = 1
+		}
+		for i := range min(replicas, 16) {
+			w.Hosts = append(w.Hosts, d.Name+"-"+itoa(i))
+		}
+	}
+	f.openPods(d, &w, pod)
+	for i, alias := range list(at(d.Content, append(slices.Clone(pod), "spec", "hostAliases")...)) {
+		w.Targets = append(w.Targets, Target{File: d.File, Line: d.line(append(slices.Clone(pod), "spec", "hostAliases", itoa(i))...), Name: "hostAliases", Host: text(at(alias, "ip"))})
 	}
 	for _, group := range []string{"initContainers", "containers"} {
 		where := append(slices.Clone(pod), "spec", group)
@@ -221,12 +310,39 @@ func (f *Facts) kubernetes(d *Document, pod []string) {
 	f.Workloads = append(f.Workloads, w)
 }
 
+// openPods notes pods that stand open on the machine they run on: by its name
+// and theirs.
+func (f *Facts) openPods(d *Document, w *Workload, pod []string) {
+	open := func(where ...string) {
+		if !slices.Contains(w.Hosts, d.Name) {
+			w.Hosts = append(w.Hosts, d.Name)
+		}
+		f.route(d, d.Name, d.Name, where...)
+	}
+	if network := append(slices.Clone(pod), "spec", "hostNetwork"); at(d.Content, network...) == true {
+		open(network...)
+	}
+	for i, container := range list(at(d.Content, append(slices.Clone(pod), "spec", "containers")...)) {
+		for j, port := range list(at(container, "ports")) {
+			if at(port, "hostPort") != nil {
+				open(append(slices.Clone(pod), "spec", "containers", itoa(i), "ports", itoa(j), "hostPort")...)
+			}
+		}
+	}
+}
+
+// ran are the commands of a container besides its own.
+var ran = []string{"lifecycle/postStart", "lifecycle/preStop", "livenessProbe", "readinessProbe", "startupProbe"}
+
 func (w *Workload) container(d *Document, container any, where []string) {
 	c := object(container)
 	w.Images = append(w.Images, text(c["image"]))
+	var known []string // pairs of $(NAME) and value
 	for i, variable := range list(c["env"]) {
 		v := object(variable)
-		w.target(d.File, d.line(append(slices.Clone(where), "env", itoa(i), "value")...), text(v["name"]), text(v["value"]))
+		value := strings.NewReplacer(known...).Replace(text(v["value"]))
+		known = append(known, "$("+text(v["name"])+")", value)
+		w.target(d.File, d.line(append(slices.Clone(where), "env", itoa(i), "value")...), text(v["name"]), value)
 		w.takes("ConfigMap", at(variable, "valueFrom", "configMapKeyRef", "name"))
 		w.takes("Secret", at(variable, "valueFrom", "secretKeyRef", "name"))
 	}
@@ -237,13 +353,29 @@ func (w *Workload) container(d *Document, container any, where []string) {
 	for _, part := range []string{"command", "args"} {
 		for i, arg := range list(c[part]) {
 			w.Command = append(w.Command, text(arg))
-			w.argument(d.File, d.line(append(slices.Clone(where), part, itoa(i))...), text(arg))
+			w.argument(d.File, d.line(append(slices.Clone(where), part, itoa(i))...), strings.NewReplacer(known...).Replace(text(arg)))
+		}
+	}
+	for _, handler := range ran {
+		way := strings.Split(handler, "/")
+		for i, arg := range list(at(c, append(way, "exec", "command")...)) {
+			w.argument(d.File, d.line(slices.Concat(where, way, []string{"exec", "command", itoa(i)})...), text(arg))
+		}
+		if host := text(at(c, append(way, "httpGet", "host")...)); host != "" {
+			w.target(d.File, d.line(slices.Concat(where, way, []string{"httpGet", "host"})...), "host", host)
 		}
 	}
 }
 
 // address is a host with a scheme or a port, alone or among others.
-var address = regexp.MustCompile(`^(?:([a-z][a-z0-9+.-]*)://)?(?:[^@/\s]*@)?([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)(?::(\d+))?(?:[/?#].*)?$`)
+var address = regexp.MustCompile(`^(?:([a-z][a-z0-9+.-]*):///?)?(?:[^@/\s]*@)?([a-z0-9]([a-z0-9._-]*[a-z0-9])?)\.?(?::(\d+))?(?:[/?#].*)?$`)
+
+// substitute is what a variable stands for where nobody sets it, and
+// serviceHost the variable in which Kubernetes gives a Service's address.
+var (
+	substitute  = regexp.MustCompile(`\$\{\w+:?[-=]([^}]*)\}`)
+	serviceHost = regexp.MustCompile(`\b([A-Z0-9_]+)_SERVICE_HOST\b`)
+)
 
 // hostVariable is a name whose value may be a host alone.
 var hostVariable = regexp.MustCompile(`(?i)(host|hosts|hostname|addr|address|url|uri|endpoint|server|target|upstream|service|peer)$`)
@@ -251,12 +383,17 @@ var hostVariable = regexp.MustCompile(`(?i)(host|hosts|hostname|addr|address|url
 // target notes the addresses of a value: URLs, host:port, lists of them, and a
 // host alone where the variable's name says so.
 func (w *Workload) target(file string, line int, name, value string) {
-	for _, one := range strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(",; \t\n\"'`()", r) }) {
-		m := address.FindStringSubmatch(one)
+	value = substitute.ReplaceAllString(value, "$1")
+	for _, m := range serviceHost.FindAllStringSubmatch(value, -1) {
+		host := strings.ReplaceAll(strings.ToLower(m[1]), "_", "-")
+		w.Targets = append(w.Targets, Target{File: file, Line: line, Name: name, Host: host})
+	}
+	for _, one := range strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(",; \t\n\"'`(){}[]", r) }) {
+		m := address.FindStringSubmatch(strings.ToLower(one))
 		if m == nil || m[1] == "" && m[4] == "" && !strings.Contains(m[2], ".svc") && !hostVariable.MatchString(name) {
 			continue
 		}
-		w.Targets = append(w.Targets, Target{File: file, Line: line, Name: name, Scheme: m[1], Host: shortHost(m[2])})
+		w.Targets = append(w.Targets, Target{File: file, Line: line, Name: name, Scheme: m[1], Host: shortHost(m[2]), port: m[4]})
 	}
 }
 

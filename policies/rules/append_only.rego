@@ -6,12 +6,13 @@
 # custom:
 #   severity: error
 #   needs: [topology]
-#   admission: [KafkaTopic.kafka.strimzi.io]
+#   admission: [KafkaTopic.kafka.strimzi.io, Pod, Deployment.apps, StatefulSet.apps, DaemonSet.apps, ReplicaSet.apps, Job.batch, CronJob.batch]
 #   remedy: >-
 #     Set cleanup.policy=delete, retention.ms=-1 and retention.bytes=-1 on
 #     every event topic, and offer only append and read in the port.
 package nexus.rules.append_only
 
+import data.nexus.commands
 import data.nexus.strimzi
 
 required := {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
@@ -42,10 +43,10 @@ violations contains {
 violations contains {
 	"file": method.file,
 	"line": method.line,
-	"detail": sprintf("the port EventStore offers %s: events are appended and read, never changed or removed", [method.name]),
+	"detail": sprintf("the port of the event store offers %s: events are appended and read, never changed or removed", [method.name]),
 } if {
 	some method in input.source.eventStoreMethods
-	regex.match(`^(?i)(update|delete|remove|truncate|replace|purge|set|edit|rewrite|overwrite|compact|drop|clear)`, method.name)
+	regex.match(`^(?i)(update|delete|remove|truncate|replace|purge|prune|trim|erase|forget|expire|shred|wipe|destroy|undo|revert|rollback|redact|amend|modify|reset|set|edit|rewrite|overwrite|compact|drop|clear)`, method.name)
 }
 
 violations contains {
@@ -59,4 +60,37 @@ violations contains {
 	some setting, value in required
 	have := object.get(doc.content.spec, ["config", setting], "nothing")
 	sprintf("%v", [have]) != value
+}
+
+violations contains {
+	"file": command.file,
+	"line": command.line,
+	"detail": sprintf("the command line sets %s=%v on %s, must be %s: an event store keeps every event", [setting, have, name, required[setting]]),
+} if {
+	some command in commands.lines
+	regex.match(`kafka-(topics|configs)`, command.text)
+	some name in commands.topics(command.text)
+	strimzi.event_topic(name)
+	some [setting, have] in commands.settings(command.text)
+	have != required[setting]
+}
+
+violations contains {
+	"file": command.file,
+	"line": command.line,
+	"detail": sprintf("the command line deletes %s: an event store keeps every event", [name]),
+} if {
+	some command in commands.lines
+	regex.match(`kafka-topics\S*\s.*--delete\b`, command.text)
+	some name in commands.topics(command.text)
+	strimzi.event_topic(name)
+}
+
+violations contains {
+	"file": command.file,
+	"line": command.line,
+	"detail": "the command line deletes records of topics: an event store keeps every event",
+} if {
+	some command in commands.lines
+	contains(command.text, "kafka-delete-records")
 }

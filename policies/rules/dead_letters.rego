@@ -6,7 +6,7 @@
 # custom:
 #   severity: error
 #   needs: [topology]
-#   admission: [Broker.eventing.knative.dev, Trigger.eventing.knative.dev, Channel.messaging.knative.dev, Subscription.messaging.knative.dev, KafkaChannel.messaging.knative.dev, KafkaSource.sources.knative.dev]
+#   admission: [Broker.eventing.knative.dev, Trigger.eventing.knative.dev, Channel.messaging.knative.dev, Subscription.messaging.knative.dev, KafkaChannel.messaging.knative.dev, KafkaSource.sources.knative.dev, Sequence.flows.knative.dev, Parallel.flows.knative.dev]
 #   remedy: >-
 #     Keep the context's topic of dead letters for at least 7 days, and give
 #     every Knative Broker, Trigger, Subscription and source a deadLetterSink.
@@ -44,6 +44,20 @@ violations contains {
 	some doc in input.deploy.documents
 	doc.kind in consumers
 	regex.match(`^(eventing|messaging|sources)\.knative\.dev/`, doc.content.apiVersion)
-	sink := object.get(doc.content, ["spec", "delivery", "deadLetterSink"], {})
-	count(sink) == 0
+	not sets_aside(doc.content.spec)
+}
+
+sets_aside(consumer) if count(consumer.delivery.deadLetterSink) > 0
+
+# The steps of a flow are subscriptions, each of its own.
+violations contains {
+	"file": doc.file,
+	"line": object.get(doc.lines, sprintf("/spec/%s/%d", [part, i]), doc.line),
+	"detail": sprintf("step %d of the %s %s has no deadLetterSink: what it cannot deliver would be lost; name one in its delivery", [i + 1, doc.kind, doc.name]),
+} if {
+	some doc in input.deploy.documents
+	part := {"Sequence": "steps", "Parallel": "branches"}[doc.kind]
+	startswith(doc.content.apiVersion, "flows.knative.dev/")
+	some i, step in doc.content.spec[part]
+	not sets_aside(step)
 }

@@ -6,12 +6,15 @@
 #   does not name should run.
 # custom:
 #   severity: error
-#   needs: [deploy]
-#   admission: [Kafka.kafka.strimzi.io, Pod, Deployment.apps, StatefulSet.apps, DaemonSet.apps, ReplicaSet.apps, Job.batch, CronJob.batch]
+#   needs: [deploy, topology]
+#   admission: [Kafka.kafka.strimzi.io, KafkaTopic.kafka.strimzi.io, ConfigMap, Pod, Deployment.apps, StatefulSet.apps, DaemonSet.apps, ReplicaSet.apps, Job.batch, CronJob.batch]
 #   remedy: >-
 #     Set auto.create.topics.enable=false on the broker; the program creates
 #     what the topology names.
 package nexus.rules.declared_topics
+
+import data.nexus.commands
+import data.nexus.strimzi
 
 environment contains {"file": doc.file, "line": object.get(doc.lines, sprintf("/services/%s/environment", [service]), doc.line), "text": text} if {
 	some doc in input.deploy.documents
@@ -44,10 +47,81 @@ violations contains {
 
 violations contains {
 	"file": doc.file,
-	"line": object.get(doc.lines, "/spec/kafka/config/auto.create.topics.enable", doc.line),
+	"line": object.get(doc.lines, "/spec/kafka/config/auto.create.topics.enable", object.get(doc.lines, "/spec/kafka/config", doc.line)),
 	"detail": sprintf("the Kafka %s creates topics for whoever names one: set auto.create.topics.enable=false", [doc.name]),
 } if {
 	some doc in input.deploy.documents
 	doc.kind == "Kafka"
-	lower(sprintf("%v", [doc.content.spec.kafka.config["auto.create.topics.enable"]])) == "true"
+	said := object.get(doc.content.spec, ["kafka", "config", "auto.create.topics.enable"], true) # Kafka's default
+	lower(sprintf("%v", [said])) != "false"
+}
+
+# The broker's own file of settings.
+violations contains {
+	"file": doc.file,
+	"line": object.get(doc.lines, sprintf("/data/%s", [name]), doc.line),
+	"detail": sprintf("%s lets the broker create topics for whoever names one: set auto.create.topics.enable=false", [name]),
+} if {
+	some doc in input.deploy.documents
+	doc.kind == "ConfigMap"
+	some name, text in doc.content.data
+	regex.match(`(?im)^\s*auto[._]create[._]topics[._]enabled?\s*[=:]\s*true\s*$`, text)
+}
+
+violations contains {
+	"file": command.file,
+	"line": command.line,
+	"detail": "the broker creates topics for whoever names one: set auto.create.topics.enable=false",
+} if {
+	some command in commands.lines
+	regex.match(`(?i)auto[._]create[._]topics[._]enabled?=["']?true`, command.text)
+}
+
+# A broker that is told nothing makes topics. One with files of its own may be
+# told there.
+silent := `(^|/)(kafka|kafka-native|cp-kafka|cp-server)(:|@|$)`
+
+violations contains {
+	"file": doc.file,
+	"line": object.get(doc.lines, sprintf("/services/%s/image", [name]), doc.line),
+	"detail": sprintf("the broker %s creates topics for whoever names one, which is Kafka's default: set auto.create.topics.enable=false", [name]),
+} if {
+	some doc in input.deploy.documents
+	doc.format == "compose"
+	some name, service in doc.content.services
+	regex.match(silent, service.image)
+	not told(service)
+}
+
+violations contains {
+	"file": doc.file,
+	"line": doc.line,
+	"detail": sprintf("the broker %s creates topics for whoever names one, which is Kafka's default: set auto.create.topics.enable=false", [container.name]),
+} if {
+	some doc in input.deploy.documents
+	doc.format == "kubernetes"
+	walk(doc.content, [path, container])
+	path[count(path) - 2] == "containers"
+	regex.match(silent, container.image)
+	not told(container)
+}
+
+told(container) if {
+	some part in ["volumes", "configs", "env_file", "extends", "envFrom", "volumeMounts", "command", "args", "entrypoint"]
+	container[part]
+}
+
+told(container) if regex.match(`(?i)auto.create.topics`, json.marshal(container))
+
+# A topic of the context that the topology does not name.
+violations contains {
+	"file": doc.file,
+	"line": object.get(doc.lines, "/spec/topicName", object.get(doc.lines, "/metadata/name", doc.line)),
+	"detail": sprintf("the KafkaTopic makes %s, which the topology does not name: name it there, or take it out", [name]),
+} if {
+	some doc in input.deploy.documents
+	name := strimzi.topic(doc)
+	some context in {split(t.name, ".")[0] | some t in input.topology.topics}
+	startswith(name, sprintf("%s.", [context]))
+	not name in {t.name | some t in input.topology.topics}
 }

@@ -1,7 +1,8 @@
 # METADATA
 # title: every route from outside leads to the gateway
 # description: >-
-#   A route of an ingress, a gateway or a proxy to a service passes by
+#   A route of an ingress, a gateway or a proxy to a service, or a port that it
+#   opens itself, passes by
 #   authentication, validation and the log.
 # custom:
 #   severity: error

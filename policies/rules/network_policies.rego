@@ -2,7 +2,8 @@
 # title: no network policy opens a service to another
 # description: >-
 #   A NetworkPolicy that lets a service's pods reach those of another prepares
-#   the call between them; one that lets everybody in prepares all.
+#   the call between them; one that lets everybody in prepares all. Cilium's are
+#   judged, too.
 # custom:
 #   severity: error
 #   needs: [deploy]
@@ -11,55 +12,144 @@
 #     without an ingress rule for others nobody comes in.
 package nexus.rules.network_policies
 
-policies contains doc if {
+# A policy in one form: whom it is about, and who may come in or be reached, by
+# selectors of pods or by names.
+policies contains {"doc": doc, "about": object.get(doc.content.spec, "podSelector", {})} if {
 	some doc in input.deploy.documents
 	doc.kind == "NetworkPolicy"
 }
 
+policies contains {"doc": doc, "about": object.get(doc.content.spec, "endpointSelector", {})} if {
+	some doc in input.deploy.documents
+	doc.kind in cilium
+}
+
+cilium := {"CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"}
+
 selects(selector, labels) if {
 	every name, value in object.get(selector, "matchLabels", {}) {
-		labels[name] == value
+		label(labels, name) == value
+	}
+	every e in object.get(selector, "matchExpressions", []) {
+		fits(e, object.get(labels, plain(e.key), null))
 	}
 }
 
-guarded(doc) := {w.name | some w in input.deploy.workloads; w.role == "service"; selects(object.get(doc.content.spec, "podSelector", {}), w.labels)}
+# Cilium says where a label comes from: k8s:app.
+plain(name) := regex.replace(name, `^(k8s|any):`, "")
 
-at(doc, i) := object.get(doc.lines, sprintf("/spec/ingress/%d", [i]), doc.line)
+label(labels, name) := labels[plain(name)]
 
-violations contains {
-	"file": doc.file,
-	"line": at(doc, i),
-	"detail": sprintf("the NetworkPolicy %s lets everybody reach the service %s: admit the gateway's pods alone", [doc.name, service]),
-} if {
-	some doc in policies
-	some i, rule in doc.content.spec.ingress
-	everybody(rule)
-	some service in guarded(doc)
+fits(e, value) if {
+	e.operator == "In"
+	value in e.values
 }
 
-everybody(rule) if count(object.get(rule, "from", [])) == 0
+fits(e, value) if {
+	e.operator == "NotIn"
+	not value in e.values
+}
 
-everybody(rule) if {
+fits(e, value) if {
+	e.operator == "Exists"
+	value != null
+}
+
+fits(e, null) if e.operator == "DoesNotExist"
+
+services contains w if {
+	some w in input.deploy.workloads
+	w.role == "service"
+}
+
+selected(selector) := {w.name | some w in services; selects(selector, w.labels)}
+
+# The service is reached by a name, too.
+named(name) := {w.name | some w in services; name in w.hosts}
+
+line(doc, way, i) := object.get(doc.lines, sprintf("/spec/%s/%d", [way, i]), doc.line)
+
+violations contains {
+	"file": policy.doc.file,
+	"line": line(policy.doc, "ingress", i),
+	"detail": sprintf("the %s %s lets everybody reach the service %s: admit the gateway's pods alone", [policy.doc.kind, policy.doc.name, service]),
+} if {
+	some policy in policies
+	some i, rule in policy.doc.content.spec.ingress
+	everybody(policy.doc.kind, rule)
+	some service in selected(policy.about)
+}
+
+everybody("NetworkPolicy", rule) if count(object.get(rule, "from", [])) == 0
+
+everybody("NetworkPolicy", rule) if {
 	some from in rule.from
-	not from.podSelector.matchLabels
-	not from.podSelector.matchExpressions
+	not narrow(from)
 	not from.ipBlock
-	not from.namespaceSelector.matchLabels
-	not from.namespaceSelector.matchExpressions
+}
+
+everybody("NetworkPolicy", rule) if {
+	some from in rule.from
+	endswith(from.ipBlock.cidr, "/0")
+}
+
+everybody(kind, rule) if {
+	kind in cilium
+	some entity in rule.fromEntities
+	entity in {"all", "cluster", "world"}
+}
+
+everybody(kind, rule) if {
+	kind in cilium
+	some from in rule.fromEndpoints
+	count(from) == 0
+}
+
+narrow(peer) if {
+	some part in ["podSelector", "namespaceSelector"]
+	some match in ["matchLabels", "matchExpressions"]
+	count(peer[part][match]) > 0
+}
+
+# peers are the services that a rule lets in, or lets be reached.
+peers(rule, way) := {name |
+	some peer in object.get(rule, way, [])
+	peer.podSelector
+	some name in selected(peer.podSelector)
+}
+
+endpoints(rule, way) := {name |
+	some peer in object.get(rule, way, [])
+	some name in selected(peer)
+}
+
+callers(rule) := peers(rule, "from") | endpoints(rule, "fromEndpoints")
+
+called(rule) := (peers(rule, "to") | endpoints(rule, "toEndpoints")) | {name |
+	some service in rule.toServices
+	some name in named(service.k8sService.serviceName)
+}
+
+opened contains {"doc": policy.doc, "line": line(policy.doc, "ingress", i), "caller": caller, "service": service} if {
+	some policy in policies
+	some i, rule in policy.doc.content.spec.ingress
+	not everybody(policy.doc.kind, rule)
+	some caller in callers(rule)
+	some service in selected(policy.about)
+}
+
+opened contains {"doc": policy.doc, "line": line(policy.doc, "egress", i), "caller": caller, "service": service} if {
+	some policy in policies
+	some i, rule in policy.doc.content.spec.egress
+	some service in called(rule)
+	some caller in selected(policy.about)
 }
 
 violations contains {
-	"file": doc.file,
-	"line": at(doc, i),
-	"detail": sprintf("the NetworkPolicy %s lets the service %s reach the service %s: they talk through commands and events alone", [doc.name, caller.name, service]),
+	"file": open.doc.file,
+	"line": open.line,
+	"detail": sprintf("the %s %s lets the service %s reach the service %s: they talk through commands and events alone", [open.doc.kind, open.doc.name, open.caller, open.service]),
 } if {
-	some doc in policies
-	some i, rule in doc.content.spec.ingress
-	some from in rule.from
-	count(from.podSelector.matchLabels) > 0
-	some caller in input.deploy.workloads
-	caller.role == "service"
-	selects(from.podSelector, caller.labels)
-	some service in guarded(doc)
-	service != caller.name
+	some open in opened
+	open.service != open.caller
 }

@@ -12,8 +12,17 @@
 #     field with "subject" on the record.
 package nexus.rules.personal_fields
 
-# Of names in camelCase or snake_case.
-speaking := `(?i)(e_?mail|phone|mobile|^fax|first_?name|last_?name|full_?name|sur_?name|given_?name|maiden|birth|passport|iban|ssn|social_?security|tax_?(id|number)|street|^address|home_?address|postal_?address|post_?code|zip_?code|ip_?address|gender|religion|nationality|salary|credit_?card|card_?number|licen[cs]e_?plate|latitude|longitude)`
+# Of names in camelCase or snake_case, as words in snake_case.
+words(name) := lower(regex.replace(name, `([a-z0-9])([A-Z])`, "${1}_${2}"))
+
+speaking := concat("", [
+	`(^|_)(e_?mail|(tele_?)?phone|mobile|fax|(first|last|full|given|family|sur|nick|maiden|middle)_?name|maiden|`,
+	`(customer|contact|person|recipient|employee|patient|user)_?name|birth|birth_?day|birth_?date|birth_?place|date_?of_?birth|place_?of_?birth|dob|`,
+	`passport|iban|ssn|social_?security|national_?insurance|tax_?(id|number)|street|`,
+	`(home|postal|delivery|shipping|billing|mailing|customer|contact|private)_?address|post_?code|zip_?code|(client_?|remote_?|user_?)?ip(_?address)?|`,
+	`gender|religion|ethnicity|nationality|marital_?status|salary|credit_?card|card_?(number|holder)|licen[cs]e_?plate|latitude|longitude|geo_?location)`,
+	`(_?(address|number|no|nr|name|day|date|line_?[0-9]?))?(e?s)?(_|$)|^address(es)?(_?line_?[0-9]?)?$`,
+])
 
 violations contains {
 	"place": place(s, field.line),
@@ -24,10 +33,15 @@ violations contains {
 	some s in input.schemas
 	not s.platform
 	some field in s.fields
-	field.type in {"string", "bytes", "int", "long", "float", "double", "fixed", "map", "enum"}
-	regex.match(speaking, field.name)
+	holds_values(field)
+	regex.match(speaking, words(field.name))
 	not has_mark(field)
 }
+
+# A map's keys are text; what a list holds may be a record, whose own fields say it.
+holds_values(field) if field.type == "map"
+
+holds_values(field) if object.get(field, "of", field.type) in {"string", "bytes", "int", "long", "float", "double", "fixed", "enum"}
 
 violations contains {
 	"place": place(s, s.line),
@@ -37,7 +51,7 @@ violations contains {
 } if {
 	some s in input.schemas
 	not s.platform
-	s.subject == ""
+	not s.told
 	some field in s.fields
 	field.personal == true
 }

@@ -8,13 +8,13 @@
 #   severity: error
 #   needs: [history]
 #   remedy: >-
-#     Give new fields a default, never rename, retype or remove a field or a
-#     schema; write a new event instead.
+#     Give new fields a default; never rename or retype a field, nor remove one
+#     without a default, nor a schema; write a new event instead.
 package nexus.rules.schema_evolution
 
 violations contains {
 	"place": sprintf("schema %s", [change.subject]),
-	"detail": sprintf("breaks with %s: %s; give new fields a default, and never rename, retype or remove one", [change.with, change.reason]),
+	"detail": sprintf("breaks with %s: %s; give new fields a default, and never rename or retype one", [change.with, change.reason]),
 } if {
 	some change in input.history.incompatibilities
 }

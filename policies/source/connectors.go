@@ -20,14 +20,15 @@ func (c connector) opens(name string) bool { return c.names == nil || slices.Con
 // A package of another module that is not among them is found by what it
 // refers to: see others.
 var connectors = map[string]connector{
-	"net":                              {kind: "network", names: []string{"Dial", "DialTimeout", "DialTCP", "DialUDP", "DialUnix", "DialIP", "Dialer", "ListenPacket", "ListenUDP", "ListenUnixgram", "ListenIP"}},
+	"net":                              {kind: "network", names: []string{"Dial", "DialTimeout", "DialTCP", "DialUDP", "DialUnix", "DialIP", "Dialer", "ListenPacket", "ListenUDP", "ListenUnixgram", "ListenIP", "ListenMulticastUDP", "ListenConfig.ListenPacket", "FileConn", "FilePacketConn", "Resolver", "DefaultResolver", "LookupHost", "LookupAddr", "LookupIP", "LookupCNAME", "LookupMX", "LookupNS", "LookupSRV", "LookupTXT"}},
 	"crypto/tls":                       {kind: "network", names: []string{"Dial", "DialWithDialer", "Dialer", "Client"}},
 	"net/textproto":                    {kind: "network", names: []string{"Dial"}},
-	"syscall":                          {kind: "network", names: []string{"Connect", "Sendto", "Syscall", "Syscall6", "RawSyscall", "RawSyscall6"}},
-	"golang.org/x/sys/unix":            {kind: "network", names: []string{"Connect", "Sendto", "Syscall", "Syscall6", "RawSyscall", "RawSyscall6"}},
+	"syscall":                          {kind: "network", names: []string{"Socket", "Connect", "Sendto", "Sendmsg", "Syscall", "Syscall6", "RawSyscall", "RawSyscall6"}},
+	"golang.org/x/sys/unix":            {kind: "network", names: []string{"Socket", "Connect", "Sendto", "Sendmsg", "Syscall", "Syscall6", "RawSyscall", "RawSyscall6"}},
 	"golang.org/x/crypto/ssh":          {kind: "network", names: []string{"Dial", "NewClient", "NewClientConn"}},
-	"log/syslog":                       {kind: "network", names: []string{"Dial"}},
+	"log/syslog":                       {kind: "network", names: []string{"Dial", "New", "NewLogger"}},
 	"net/http":                         {kind: "http", names: []string{"Get", "Head", "Post", "PostForm", "Client", "DefaultClient", "Transport", "DefaultTransport"}, handed: []string{"RoundTripper"}},
+	"net/http/httptest":                {kind: "http", names: []string{"NewServer", "NewTLSServer", "NewUnstartedServer", "Server"}}, // whose Client is one
 	"net/http/httputil":                {kind: "http", names: []string{"ReverseProxy", "NewSingleHostReverseProxy", "NewClientConn", "NewProxyClientConn"}, handed: []string{"ClientConn"}},
 	"github.com/go-resty/resty/v2":     {kind: "http"},
 	"github.com/valyala/fasthttp":      {kind: "http", names: []string{"Get", "Post", "Do", "Client", "HostClient", "PipelineClient", "Dial"}},
@@ -37,7 +38,8 @@ var connectors = map[string]connector{
 	"net/rpc/jsonrpc":                  {kind: "rpc", names: []string{"Dial", "NewClient", "NewClientCodec"}},
 	"google.golang.org/grpc":           {kind: "rpc", names: []string{"Dial", "DialContext", "NewClient"}, handed: []string{"ClientConn", "ClientConnInterface"}},
 	"connectrpc.com/connect":           {kind: "rpc", names: []string{"NewClient", "Client"}},
-	"database/sql":                     {kind: "database", names: []string{"Open", "OpenDB"}, handed: []string{"DB", "Conn"}},
+	"database/sql":                     {kind: "database", names: []string{"Open", "OpenDB"}, handed: []string{"DB", "Conn", "Tx", "Stmt"}},
+	"database/sql/driver":              {kind: "database", names: []string{}, handed: []string{"Driver", "DriverContext", "Connector", "Conn"}},
 	"github.com/jackc/pgx/v5":          {kind: "database"},
 	"github.com/redis/go-redis/v9":     {kind: "database"},
 	"gorm.io/gorm":                     {kind: "database", names: []string{"Open"}, handed: []string{"DB"}},
@@ -56,16 +58,18 @@ var connectors = map[string]connector{
 // are impure, too.
 var impure = map[string][]string{
 	"time":         {"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker", "Local", "Time.Local", "LoadLocation"},
-	"math/rand":    nil,
-	"math/rand/v2": nil,
+	"math/rand":    globalRand,
+	"math/rand/v2": globalRand,
+	"hash/maphash": nil,
+	"flag":         nil,
 	"crypto/rand":  nil,
 	"os":           nil,
 	"os/exec":      nil,
 	"os/signal":    nil,
 	"io/ioutil":    nil,
-	"net":          {"LookupHost", "LookupAddr", "LookupIP", "LookupCNAME", "Listen", "Resolver", "DefaultResolver", "Interfaces"},
+	"net":          {"Listen", "Interfaces"},
 	"log":          nil,
-	"log/slog":     {"Debug", "Info", "Warn", "Error", "Log", "Default", "DebugContext", "InfoContext", "WarnContext", "ErrorContext"},
+	"log/slog":     {"Debug", "Info", "Warn", "Error", "Log", "LogAttrs", "Default", "Logger", "DebugContext", "InfoContext", "WarnContext", "ErrorContext"},
 	"fmt":          {"Print", "Println", "Printf", "Scan", "Scanln", "Scanf"},
 	"sync":         nil,
 	"sync/atomic":  nil,
@@ -75,9 +79,31 @@ var impure = map[string][]string{
 	},
 }
 
+// globalRand are the generators that nobody has seeded: one that is made of the
+// event, rand.New(rand.NewPCG(event.Seed, 1)), gives the same numbers again.
+var globalRand = []string{
+	"Int", "Intn", "IntN", "Int31", "Int31n", "Int32", "Int32N", "Int63", "Int63n", "Int64", "Int64N",
+	"Uint", "UintN", "Uint32", "Uint32N", "Uint64", "Uint64N", "Float32", "Float64", "NormFloat64", "ExpFloat64",
+	"N", "Perm", "Shuffle", "Read", "Seed",
+}
+
 // blinders are imports behind which code goes on that is not Go source.
 var blinders = map[string]string{
 	"C":       "calls C code",
 	"plugin":  "loads code at run time",
 	"os/exec": "runs other programs",
+}
+
+// blindNames are names behind which it does.
+var blindNames = map[string]map[string]string{
+	"os":                    {"StartProcess": "runs other programs"},
+	"syscall":               syscallBlinders,
+	"golang.org/x/sys/unix": syscallBlinders,
+	"net/http/cgi":          {"Handler": "runs other programs"},
+	"unsafe":                {"Pointer": "takes memory for what the compiler does not know"},
+}
+
+var syscallBlinders = map[string]string{
+	"Exec": "runs other programs", "ForkExec": "runs other programs", "StartProcess": "runs other programs",
+	"SYS_EXECVE": "runs other programs", "SYS_EXECVEAT": "runs other programs",
 }

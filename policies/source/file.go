@@ -1,6 +1,7 @@
 package source
 
 import (
+	"fmt"
 	"go/ast"
 	"go/token"
 	"go/types"
@@ -52,7 +53,7 @@ func (v *fileView) calls() []found {
 	v.references(v.parsed, func(at token.Pos, path, name, receiver string) {
 		c, ok := connectors[path]
 		of, _, _ := strings.Cut(name, ".") // the type, of a method
-		if !ok || !c.has(of) {
+		if !ok || !c.has(of) && !c.has(name) {
 			return
 		}
 		file, line := v.place(at)
@@ -148,15 +149,38 @@ func (v *fileView) blind() []Blind {
 		blind = append(blind, Blind{File: file, Line: line, What: what, Allowed: v.allows("blind-spots", line)})
 	}
 	for _, spec := range v.parsed.Imports {
-		if full, err := strconv.Unquote(spec.Path.Value); err == nil && blinders[full] != "" {
+		full, err := strconv.Unquote(spec.Path.Value)
+		switch {
+		case err != nil:
+		case blinders[full] != "":
 			add(spec.Pos(), blinders[full]+" (import "+path.Clean(full)+")")
+		default:
+			if via := v.others.blind(full); via != nil {
+				add(spec.Pos(), fmt.Sprintf("%s (%s)", blinders[via[len(via)-1]], strings.Join(via, " → ")))
+			}
 		}
 	}
+	seen := map[string]bool{} // once a line is enough
+	v.references(v.parsed, func(at token.Pos, path, name, _ string) {
+		if what := blindNames[path][name]; what != "" {
+			if place := fmt.Sprint(v.load.files.PositionFor(at, false).Line, path, name); !seen[place] {
+				seen[place] = true
+				add(at, what+" ("+path+"."+name+")")
+			}
+		}
+	})
+	linked := map[string]bool{}
 	for _, group := range v.parsed.Comments {
 		for _, c := range group.List {
-			if strings.HasPrefix(c.Text, "//go:linkname ") {
+			if fields := strings.Fields(c.Text); len(fields) > 1 && fields[0] == "//go:linkname" {
+				linked[fields[1]] = true
 				add(c.Pos(), "reaches behind another package's exports ("+strings.TrimPrefix(c.Text, "//")+")")
 			}
+		}
+	}
+	for _, d := range v.parsed.Decls {
+		if f, ok := d.(*ast.FuncDecl); ok && f.Body == nil && !linked[f.Name.Name] {
+			add(f.Pos(), "is written in assembly ("+f.Name.Name+" has no body)")
 		}
 	}
 	return blind

@@ -16,40 +16,64 @@ import (
 // standard library's packages count by connectors alone, and the platform's
 // never, because it is the way that is wanted.
 type others struct {
-	list  *listing
-	known map[string][]string // package → the way to a call; empty: none
+	list     *listing
+	connects map[string][]string // package → the way to a call; empty: none
+	blinds   map[string][]string // package → the way to an import among the blinders; empty: none
 }
 
-func newOthers(l *listing) *others { return &others{list: l, known: map[string][]string{}} }
+func newOthers(l *listing) *others {
+	return &others{list: l, connects: map[string][]string{}, blinds: map[string][]string{}}
+}
 
 // reach is the shortest way found from the package to a call, nil if there is
 // none. It names packages and ends with the call.
 func (o *others) reach(full string) []string {
-	if way, ok := o.known[full]; ok {
-		return way
-	}
-	o.known[full] = nil // imports make no cycle, but a missing package may seem to
-	p := o.list.all[full]
 	if _, listed := connectors[full]; listed {
 		return nil // whoever imports it connects if it names what does: names sees that
 	}
+	return o.way(full, o.connects, (*listed).names, o.reach)
+}
+
+// blind is the shortest way found from the package to an import that leads out
+// of what can be seen, nil if there is none.
+func (o *others) blind(full string) []string {
+	return o.way(full, o.blinds, func(p *listed) string {
+		if len(p.CgoFiles) > 0 {
+			return "C"
+		}
+		i := slices.IndexFunc(p.Imports, func(imported string) bool { return blinders[imported] != "" })
+		if i < 0 {
+			return ""
+		}
+		return p.Imports[i]
+	}, o.blind)
+}
+
+// way is the way from the package to what end finds in it, or else next in one
+// of its imports. It names packages and ends with what was found.
+func (o *others) way(full string, known map[string][]string, end func(*listed) string, next func(string) []string) []string {
+	if way, ok := known[full]; ok {
+		return way
+	}
+	known[full] = nil // imports make no cycle, but a missing package may seem to
+	p := o.list.all[full]
 	if p == nil || p.Standard || p.Module == nil || p.Module.Main || p.Module.Path == platformModule {
 		return nil
 	}
 	var way []string
-	if call := p.names(); call != "" {
-		way = []string{full, call}
+	if found := end(p); found != "" {
+		way = []string{full, found}
 	} else {
 		for _, imported := range p.Imports {
 			if to, ok := p.ImportMap[imported]; ok {
 				imported = to
 			}
-			if further := o.reach(imported); further != nil && (way == nil || len(further)+1 < len(way)) {
+			if further := next(imported); further != nil && (way == nil || len(further)+1 < len(way)) {
 				way = append([]string{full}, further...)
 			}
 		}
 	}
-	o.known[full] = way
+	known[full] = way
 	return way
 }
 

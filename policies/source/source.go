@@ -15,6 +15,7 @@ import (
 	"go/token"
 	"go/types"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -24,7 +25,7 @@ import (
 type Facts struct {
 	Module            string    `json:"module"`
 	Packages          []Package `json:"packages"`
-	EventStoreMethods []Method  `json:"eventStoreMethods"` // of every interface named EventStore, embedded ones included
+	EventStoreMethods []Method  `json:"eventStoreMethods"` // of every interface named like an event store (EventStore, orderEventLog, …), embedded ones included
 	Folds             []Fold    `json:"folds"`
 	Blind             []Blind   `json:"blind"`
 }
@@ -78,6 +79,8 @@ type Use struct {
 	File string `json:"file"`
 	Line int    `json:"line"`
 	Name string `json:"name"`
+
+	of string // its package; empty for what is none's
 }
 
 // Blind is a place where code goes on that Read does not see.
@@ -101,7 +104,7 @@ func Read(ctx context.Context, dir string) (*Facts, error) {
 		return nil, err
 	}
 	r := &reader{
-		root: l.root, load: newLoader(l), others: newOthers(l), bodies: map[string]body{},
+		root: l.root, load: newLoader(l), others: newOthers(l), bodies: map[string]body{}, methods: map[string][]string{}, kit: map[types.Object]string{}, given: map[string][]foldRoot{}, wrappers: map[string]string{},
 		facts: &Facts{Module: l.module, Packages: []Package{}, EventStoreMethods: []Method{}, Folds: []Fold{}, Blind: []Blind{}},
 	}
 	for _, p := range l.own {
@@ -109,6 +112,7 @@ func Read(ctx context.Context, dir string) (*Facts, error) {
 			return nil, err
 		}
 	}
+	r.outside = &outside{reader: r, list: l, bodies: map[string]map[string]body{}, known: map[string]string{}}
 	if err := r.otherModules(dir); err != nil {
 		return nil, err
 	}
@@ -117,13 +121,18 @@ func Read(ctx context.Context, dir string) (*Facts, error) {
 }
 
 type reader struct {
-	root   string
-	load   *loader
-	others *others
-	facts  *Facts
+	root    string
+	load    *loader
+	others  *others
+	facts   *Facts
+	outside *outside
 
-	bodies map[string]body // by the function's full name
-	folds  []foldRoot
+	bodies   map[string]body     // by the function's full name
+	methods  map[string][]string // of the module's types: full names, by name and signature
+	folds    []foldRoot
+	kit      map[types.Object]string // variables that hold a function of the domain kit
+	given    map[string][]foldRoot   // what is given to a parameter of the module's functions
+	wrappers map[string]string       // the roles of such parameters
 }
 
 func (r *reader) pkg(p *listed) error {
@@ -137,6 +146,9 @@ func (r *reader) pkg(p *listed) error {
 		return err
 	}
 	var calls []found
+	for _, f := range checked.files {
+		r.nameKit(r.view(f, checked.info))
+	}
 	for _, f := range checked.files {
 		view := r.view(f, checked.info)
 		calls = append(calls, view.calls()...)
@@ -159,7 +171,7 @@ func (r *reader) pkg(p *listed) error {
 	}
 	fact.Calls = withoutEcho(calls)
 	r.facts.Packages = append(r.facts.Packages, fact)
-	r.eventStore(checked)
+	r.eventStores(checked)
 	return nil
 }
 
@@ -192,23 +204,29 @@ func platform(module, path string) bool {
 	return module == platformModule && slices.Contains(platformRooms, room)
 }
 
-// eventStore lists what an interface named EventStore offers.
-func (r *reader) eventStore(p *checkedPackage) {
-	declared, ok := p.types.Scope().Lookup("EventStore").(*types.TypeName)
-	if !ok {
-		return
-	}
-	offered, ok := declared.Type().Underlying().(*types.Interface)
-	if !ok {
-		return
-	}
-	for m := range offered.Methods() {
-		at := declared.Pos() // an embedded method of another package has no place of its own here
-		if m.Pkg() == p.types {
-			at = m.Pos()
+// eventStoreName is what a port of events is called.
+var eventStoreName = regexp.MustCompile(`(?i)events?_?(store|log|journal|repository)$`)
+
+// eventStores lists what the interfaces named like an event store offer.
+func (r *reader) eventStores(p *checkedPackage) {
+	scope := p.types.Scope()
+	for _, name := range scope.Names() {
+		declared, ok := scope.Lookup(name).(*types.TypeName)
+		if !ok || !eventStoreName.MatchString(name) {
+			continue
 		}
-		file, line := r.place(at)
-		r.facts.EventStoreMethods = append(r.facts.EventStoreMethods, Method{Name: m.Name(), File: file, Line: line})
+		offered, ok := declared.Type().Underlying().(*types.Interface)
+		if !ok {
+			continue
+		}
+		for m := range offered.Methods() {
+			at := declared.Pos() // an embedded method of another package has no place of its own here
+			if m.Pkg() == p.types {
+				at = m.Pos()
+			}
+			file, line := r.place(at)
+			r.facts.EventStoreMethods = append(r.facts.EventStoreMethods, Method{Name: m.Name(), File: file, Line: line})
+		}
 	}
 }
 
