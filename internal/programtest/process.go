@@ -158,8 +158,14 @@ func (p *Process) Signal(t testing.TB, s syscall.Signal) {
 func (p *Process) Kill(t testing.TB) {
 	t.Helper()
 	p.Signal(t, syscall.SIGKILL)
-	_ = <-p.done // killed is what it says
+	_ = p.reap() // that it was killed
+}
+
+// reap takes the end of a process that is ending.
+func (p *Process) reap() error {
+	err := <-p.done
 	p.pid = 0
+	return err
 }
 
 // Exit waits for the end of the process and returns its exit code.
@@ -178,8 +184,7 @@ func (p *Process) Exit(t testing.TB) int {
 		return 0
 	case <-time.After(Patience):
 		p.Signal(t, syscall.SIGQUIT) // every goroutine goes into the log
-		_ = <-p.done
-		p.pid = 0
+		_ = p.reap()
 		t.Fatalf("%s did not end within %v:\n%s", p.Name, Patience, Tail(p.Log.String()))
 		return -1
 	}
