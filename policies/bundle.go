@@ -34,6 +34,8 @@ type Rule struct {
 	// Admission are the kinds of Kubernetes objects, such as "KafkaTopic.kafka.strimzi.io", that the rule judges one
 	// by one, so that deploy/admission has a template for it.
 	Admission []string `json:"admission,omitempty"`
+
+	live []string // parts of the live facts that it looks at, such as "live.acls"
 }
 
 // either stands in a need between parts of which one is enough.
@@ -136,7 +138,7 @@ func (p *Policies) add(all []*ast.Module) error {
 		if err != nil {
 			return fmt.Errorf("policy %s: %w", file, err)
 		}
-		rule.ID = strings.ReplaceAll(name, "_", "-")
+		rule.ID, rule.live = strings.ReplaceAll(name, "_", "-"), liveParts(m)
 		if _, twice := p.rules[rule.ID]; twice {
 			return fmt.Errorf("policy %s: there is a rule %s already: choose another package", file, rule.ID)
 		}
@@ -178,6 +180,36 @@ func describe(m *ast.Module) (Rule, error) {
 	}
 	return rule, nil
 }
+
+// liveParts are those that a rule looks at by itself, needed or not: all of them
+// where it takes the live facts as a whole.
+func liveParts(m *ast.Module) []string {
+	seen := map[string]bool{}
+	var all []string
+	for part := range (Facts{}).gathered() {
+		if strings.HasPrefix(part, livePrefix) {
+			all = append(all, part)
+		}
+	}
+	ast.WalkRefs(m, func(r ast.Ref) bool {
+		if !r.HasPrefix(ast.MustParseRef("input.live")) {
+			return false
+		}
+		if len(r) > 2 {
+			if part, ok := r[2].Value.(ast.String); ok {
+				seen[livePrefix+string(part)] = true
+				return false
+			}
+		}
+		for _, part := range all {
+			seen[part] = true
+		}
+		return false
+	})
+	return slices.Sorted(maps.Keys(seen))
+}
+
+const livePrefix = "live."
 
 func texts(list any) (all []string) {
 	items, _ := list.([]any)

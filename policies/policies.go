@@ -36,10 +36,22 @@ func (v Violation) String() string {
 	return fmt.Sprintf("%s: %s%s: %s", v.Place, kind, v.Rule, v.Detail)
 }
 
+// Gap is a part of the live facts that was asked for and is not told.
+type Gap struct {
+	Part  string   `json:"part"`  // such as "live.acls"
+	Rules []string `json:"rules"` // that look at it: what they say is not all that there is to say
+	Why   string   `json:"why"`   // and what to do
+}
+
+func (g Gap) String() string {
+	return fmt.Sprintf("could not judge by %s: %s: %s", g.Part, strings.Join(g.Rules, ", "), g.Why)
+}
+
 // Verdict is the outcome of all rules.
 type Verdict struct {
 	Judged     []string    `json:"judged"`    // rules that were asked
 	NotJudged  []string    `json:"notJudged"` // rules whose facts were not gathered
+	Gaps       []Gap       `json:"gaps"`      // where a running system does not tell enough
 	Violations []Violation `json:"violations"`
 	Waived     []Waived    `json:"waived"` // violations that a waiver lets pass
 	Idle       []Waiver    `json:"idle"`   // waivers that let nothing pass: they can go
@@ -86,7 +98,8 @@ func (p *Policies) Judge(ctx context.Context, facts Facts) (Verdict, error) {
 	if !ok {
 		return Verdict{}, fmt.Errorf("judging the policies: data.nexus.rules is %T", results[0].Bindings["rules"])
 	}
-	v := Verdict{Judged: []string{}, NotJudged: []string{}, Violations: []Violation{}, Waived: []Waived{}, Idle: []Waiver{}}
+	v := Verdict{Judged: []string{}, NotJudged: []string{}, Gaps: []Gap{}, Violations: []Violation{}, Waived: []Waived{}, Idle: []Waiver{}}
+	v.Gaps = append(v.Gaps, p.gaps(facts)...)
 	there := facts.gathered()
 	for _, rule := range p.Rules() {
 		if slices.ContainsFunc(rule.Needs, func(need string) bool { return !met(need, there) }) {
@@ -111,6 +124,25 @@ func (p *Policies) Judge(ctx context.Context, facts Facts) (Verdict, error) {
 		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, strings.Compare(a.String(), b.String()))
 	})
 	return v, nil
+}
+
+// gaps names the rules that look at what is not known.
+func (p *Policies) gaps(facts Facts) (all []Gap) {
+	if facts.Live == nil {
+		return nil
+	}
+	for _, unknown := range facts.Live.Unknown {
+		gap := Gap{Part: livePrefix + unknown.Part, Why: unknown.Why}
+		for _, rule := range p.Rules() {
+			if slices.Contains(rule.live, gap.Part) {
+				gap.Rules = append(gap.Rules, rule.ID)
+			}
+		}
+		if gap.Rules != nil { // else nobody misses it
+			all = append(all, gap)
+		}
+	}
+	return all
 }
 
 // met says that a part is there that a rule needs, or one of "a or b".

@@ -6,6 +6,7 @@ package config
 
 import (
 	"log/slog"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -24,7 +25,18 @@ type Config struct {
 	Bus         Bus
 	Registry    Registry
 	Search      Search
+	stated      map[string]Stated
 }
+
+// Stated is a setting as it was given.
+type Stated struct {
+	Value string // empty for a secret
+	From  string // file:line:column, environment variable, flag or "default"
+}
+
+// Stated are all settings by their keys, secrets only if there are any; none if
+// the configuration was not loaded.
+func (c *Config) Stated() map[string]Stated { return maps.Clone(c.stated) }
 
 // The roles.
 const (
@@ -54,7 +66,22 @@ type Bus struct {
 	Mechanism          string // PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; of no meaning without a user
 	CAFile             string // PEM; empty: the system's authorities
 	AllowTransactionV1 bool   // run on brokers without transaction.version=2
-	passwordFile       string
+
+	// Principals of the platform besides User, and those for emergencies, as the broker
+	// names them: "User:gateway".
+	Principals, BreakGlass []string
+
+	passwordFile string
+}
+
+// Platform are the principals that may write events: those that are named, and
+// this instance's own.
+func (b *Bus) Platform() []string {
+	own := "User:" + b.User
+	if b.User == "" || slices.Contains(b.Principals, own) {
+		return b.Principals
+	}
+	return append([]string{own}, b.Principals...)
 }
 
 // Embedded says that this process carries its own broker.
