@@ -67,21 +67,20 @@ type Bus struct {
 	CAFile             string // PEM; empty: the system's authorities
 	AllowTransactionV1 bool   // run on brokers without transaction.version=2
 
-	// Principals of the platform besides User, and those for emergencies, as the broker
-	// names them: "User:gateway".
+	// Principals of the platform, empty: User alone, and those for emergencies, as the
+	// broker names them: "User:gateway".
 	Principals, BreakGlass []string
 
 	passwordFile string
 }
 
-// Platform are the principals that may write events: those that are named, and
-// this instance's own.
+// Platform are the principals that may write events: those that are named, or this
+// instance's own.
 func (b *Bus) Platform() []string {
-	own := "User:" + b.User
-	if b.User == "" || slices.Contains(b.Principals, own) {
-		return b.Principals
+	if len(b.Principals) == 0 && b.User != "" {
+		return []string{"User:" + b.User}
 	}
-	return append([]string{own}, b.Principals...)
+	return b.Principals
 }
 
 // Embedded says that this process carries its own broker.

@@ -87,11 +87,11 @@ var settings = []setting{
 	},
 	{
 		key: "bus.principals", value: "principal,…", set: principals(func(c *Config) *[]string { return &c.Bus.Principals }),
-		doc: "The platform's principals at the broker, of all instances, such as User:processors; the name alone means a User. Nobody else may write events: where the broker tells its ACLs, the policies judge it. This instance's own user is one of them.",
+		doc: "The platform's principals at the broker that write events, such as User:processors; the name alone means a User. Nobody else may: where the broker tells its ACLs, the policies judge it. Default: bus.user.",
 	},
 	{
 		key: "bus.breakGlass", value: "principal,…", set: principals(func(c *Config) *[]string { return &c.Bus.BreakGlass }),
-		doc: "The principals for emergencies: nobody else may have the right to delete or alter event topics or their records.",
+		doc: "The principals for emergencies: nobody else may have the right to delete or alter event topics or their records. Default: nobody.",
 	},
 	{
 		key: "registry.url", value: "URL", first: Embedded, set: text(func(c *Config) *string { return &c.Registry.URL }),
