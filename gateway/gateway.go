@@ -55,6 +55,7 @@ type Governance struct {
 	Mode       string               `json:"mode"` // of the setting: enforce or warn
 	Violations []policies.Violation `json:"violations"`
 	NotJudged  []string             `json:"notJudged"` // rules whose facts a running program cannot see
+	Gaps       []policies.Gap       `json:"gaps"`      // what the broker did not tell
 }
 
 // Endpoints are addresses of the running program.

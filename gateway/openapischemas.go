@@ -96,9 +96,12 @@ func (d *description) common() {
 		"Endpoints": object([]string{"api", "bus", "registry"}, schema{"api": text("Base URL of this API."), "bus": text("host:port of the broker."), "registry": text("Base URL of the schema registry.")}),
 		"Readiness": object([]string{"ready", "checks", "governance"}, schema{"ready": schema{"type": "boolean"}, "checks": list(object([]string{"name", "ok", "detail"}, schema{
 			"name": text("What is checked."), "ok": schema{"type": "boolean"}, "detail": text("What is missing."),
-		})), "governance": object([]string{"mode", "violations", "notJudged"}, schema{
+		})), "governance": object([]string{"mode", "violations", "notJudged", "gaps"}, schema{
 			"mode":      text("What a start does with violations: enforce (it stops) or warn (it shows them here)."),
 			"notJudged": list(text("A rule that a running program cannot judge: nexus verify does.")),
+			"gaps": list(object([]string{"part", "rules", "why"}, schema{
+				"part": text("What was asked for and not told, such as live.acls."), "rules": list(text("A rule that looks at it.")), "why": text("Why it is not told, and what to do."),
+			})),
 			"violations": list(object([]string{"rule", "severity", "place", "detail"}, schema{
 				"rule": text("Id of the rule."), "severity": text("error or warning."), "place": text("Topic, subject or part of the topology."),
 				"detail": text("What is wrong and what to do."),

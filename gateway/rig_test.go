@@ -52,7 +52,7 @@ func newRig(t testing.TB, checks ...Check) *rig {
 	r := &rig{world: w, t: t, metrics: prometheus.NewRegistry(), logged: &syncBuffer{}}
 	g, err := New(Options{
 		Topology: w.topology, Bus: w, States: states{w}, History: w, Positions: w, Search: &w.found,
-		Governance: Governance{Mode: "warn", Violations: []policies.Violation{{Rule: "append-only", Severity: "error", Place: "broker: topic a.events", Detail: "loses events"}}, NotJudged: []string{"direct-calls"}},
+		Governance: Governance{Mode: "warn", Violations: []policies.Violation{{Rule: "append-only", Severity: "error", Place: "broker: topic a.events", Detail: "loses events"}}, NotJudged: []string{"direct-calls"}, Gaps: []policies.Gap{{Part: "live.acls", Rules: []string{"event-access"}, Why: "not told"}}},
 		Checks:     checks, Endpoints: Endpoints{API: "http://127.0.0.1:8080", Bus: "127.0.0.1:9092", Registry: "http://127.0.0.1:8081"},
 		Version: "0.0.0", Metrics: r.metrics, Random: rand.NewChaCha8([32]byte{1}),
 		Clock: clock.Func(func() time.Time { return time.UnixMilli(w.now.Load()) }),

@@ -117,7 +117,7 @@ func TestServer_readiness(t *testing.T) {
 	}
 	ready = true
 	a = r.do(http.MethodGet, "/readyz", "").is(200).says("ready", "true")
-	if want := `],"governance":{"mode":"warn","violations":[{"rule":"append-only","severity":"error","place":"broker: topic a.events","detail":"loses events"}],"notJudged":["direct-calls"]}}`; !strings.HasSuffix(strings.TrimSpace(a.body), want) {
+	if want := `],"governance":{"mode":"warn","violations":[{"rule":"append-only","severity":"error","place":"broker: topic a.events","detail":"loses events"}],"notJudged":["direct-calls"],"gaps":[{"part":"live.acls","rules":["event-access"],"why":"not told"}]}}`; !strings.HasSuffix(strings.TrimSpace(a.body), want) {
 		t.Errorf("body %s, want it to end in %s", a.body, want)
 	}
 	r.draining.Store(true)

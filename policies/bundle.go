@@ -41,6 +41,7 @@ type Rule struct {
 	file  string // where it stands, for messages
 	own   bool   // the user's
 	query rego.PreparedEvalQuery
+	live  []string // parts of the live facts that it looks at, such as "live.acls"
 }
 
 // either stands in a need between parts of which one is enough.
@@ -158,7 +159,7 @@ func (p *Policies) add(all []*ast.Module, own bool) error {
 		if err != nil {
 			return fmt.Errorf("policy %s: %w", file, err)
 		}
-		rule.file, rule.own = file, own
+		rule.file, rule.own, rule.live = file, own, liveParts(m)
 		rule.ID = strings.ReplaceAll(name, "_", "-")
 		if _, twice := p.rules[rule.ID]; twice {
 			return fmt.Errorf("policy %s: there is a rule %s already: choose another package", file, rule.ID)
@@ -201,6 +202,36 @@ func describe(m *ast.Module) (Rule, error) {
 	}
 	return rule, nil
 }
+
+// liveParts are those that a rule looks at by itself, needed or not: all of them
+// where it takes the live facts as a whole.
+func liveParts(m *ast.Module) []string {
+	seen := map[string]bool{}
+	var all []string
+	for part := range (Facts{}).gathered() {
+		if strings.HasPrefix(part, livePrefix) {
+			all = append(all, part)
+		}
+	}
+	ast.WalkRefs(m, func(r ast.Ref) bool {
+		if !r.HasPrefix(ast.MustParseRef("input.live")) {
+			return false
+		}
+		if len(r) > 2 {
+			if part, ok := r[2].Value.(ast.String); ok {
+				seen[livePrefix+string(part)] = true
+				return false
+			}
+		}
+		for _, part := range all {
+			seen[part] = true
+		}
+		return false
+	})
+	return slices.Sorted(maps.Keys(seen))
+}
+
+const livePrefix = "live."
 
 func texts(list any) (all []string) {
 	items, _ := list.([]any)

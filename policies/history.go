@@ -34,11 +34,16 @@ type Removed struct {
 	Release string `json:"release"`
 }
 
+// NewHistory is that of a system of which nothing is known yet.
+func NewHistory() *History {
+	return &History{Releases: []string{}, Incompatibilities: []Incompatibility{}, Removed: []Removed{}}
+}
+
 // ReadHistory compares the topology's schemas with every release in the folder:
 // one folder per release, one self-contained <subject>.avsc per schema. A folder
 // that is not there is that of a system that was never released.
 func ReadHistory(d topology.Description, releases fs.FS) (*History, error) {
-	h := &History{Releases: []string{}, Incompatibilities: []Incompatibility{}, Removed: []Removed{}}
+	h := NewHistory()
 	current := map[string]string{}
 	for _, s := range d.Schemas {
 		current[s.Subject] = s.Schema

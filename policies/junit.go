@@ -42,7 +42,8 @@ type junitVerbatim struct {
 }
 
 // WriteJUnit writes the verdict as JUnit XML: a test case per rule, which fails
-// with all its violations, and is skipped where it was not judged.
+// with all its violations, and is skipped where it was not judged, or not by all
+// that it looks at.
 func (v Verdict) WriteJUnit(w io.Writer, rules []Rule) error {
 	suite := junitSuite{Name: "nexus verify", Tests: len(rules)}
 	for _, rule := range rules {
@@ -54,6 +55,9 @@ func (v Verdict) WriteJUnit(w io.Writer, rules []Rule) error {
 			c.Failure = &junitMessage{Message: fmt.Sprintf("%d violations. %s", len(lines), rule.Remedy), Text: strings.Join(lines, "\n")}
 		case len(lines) > 0:
 			c.Output = &junitVerbatim{strings.Join(lines, "\n")}
+		case v.gap(rule.ID) != "":
+			suite.Skipped++
+			c.Skipped = &junitMessage{Message: v.gap(rule.ID)}
 		case !v.judged(rule.ID):
 			suite.Skipped++
 			c.Skipped = &junitMessage{Message: "its facts were not gathered: it needs " + strings.Join(rule.Needs, ", ")}
@@ -80,6 +84,16 @@ func (v Verdict) linesOf(rule string) []string {
 		}
 	}
 	return lines
+}
+
+func (v Verdict) gap(rule string) string {
+	var all []string
+	for _, gap := range v.Gaps {
+		if slices.Contains(gap.Rules, rule) {
+			all = append(all, gap.String())
+		}
+	}
+	return strings.Join(all, "\n")
 }
 
 func (v Verdict) judged(rule string) bool { return slices.Contains(v.Judged, rule) }

@@ -40,10 +40,22 @@ func (v Violation) String() string {
 	return fmt.Sprintf("%s: %s%s: %s", v.Place, kind, v.Rule, v.Detail)
 }
 
+// Gap is a part of the live facts that was asked for and is not told.
+type Gap struct {
+	Part  string   `json:"part"`  // such as "live.acls"
+	Rules []string `json:"rules"` // that look at it: what they say is not all that there is to say
+	Why   string   `json:"why"`   // and what to do
+}
+
+func (g Gap) String() string {
+	return fmt.Sprintf("could not judge by %s: %s: %s", g.Part, strings.Join(g.Rules, ", "), g.Why)
+}
+
 // Verdict is the outcome of all rules.
 type Verdict struct {
 	Judged     []string    `json:"judged"`    // rules that were asked
 	NotJudged  []string    `json:"notJudged"` // rules whose facts were not gathered
+	Gaps       []Gap       `json:"gaps"`      // where a running system does not tell enough
 	Violations []Violation `json:"violations"`
 	Waived     []Waived    `json:"waived"` // violations that a waiver lets pass
 	Idle       []Waiver    `json:"idle"`   // waivers that let nothing pass: they can go
@@ -79,7 +91,7 @@ func Judge(ctx context.Context, facts Facts) (Verdict, error) {
 // Judge asks every rule whose facts are there. It fails if a rule cannot be
 // evaluated, if a user's takes too long, or if one answers what is no violation.
 func (p *Policies) Judge(ctx context.Context, facts Facts) (Verdict, error) {
-	v := Verdict{Judged: []string{}, NotJudged: []string{}, Violations: []Violation{}, Waived: []Waived{}, Idle: []Waiver{}}
+	v := Verdict{Judged: []string{}, NotJudged: []string{}, Gaps: []Gap{}, Violations: []Violation{}, Waived: []Waived{}, Idle: []Waiver{}}
 	var plain any = facts
 	if err := util.RoundTrip(&plain); err != nil {
 		return v, fmt.Errorf("judging the policies: %w", err)
@@ -88,6 +100,7 @@ func (p *Policies) Judge(ctx context.Context, facts Facts) (Verdict, error) {
 	if err != nil {
 		return v, fmt.Errorf("judging the policies: %w", err)
 	}
+	v.Gaps = append(v.Gaps, p.gaps(facts)...)
 	there := facts.gathered()
 	for _, rule := range p.Rules() {
 		if slices.ContainsFunc(rule.Needs, func(need string) bool { return !met(need, there) }) {
@@ -143,6 +156,25 @@ func (p *Policies) ask(ctx context.Context, rule Rule, input ast.Value) (found [
 		found = append(found, violation)
 	}
 	return found, nil
+}
+
+// gaps names the rules that look at what is not known.
+func (p *Policies) gaps(facts Facts) (all []Gap) {
+	if facts.Live == nil {
+		return nil
+	}
+	for _, unknown := range facts.Live.Unknown {
+		gap := Gap{Part: livePrefix + unknown.Part, Why: unknown.Why}
+		for _, rule := range p.Rules() {
+			if slices.Contains(rule.live, gap.Part) {
+				gap.Rules = append(gap.Rules, rule.ID)
+			}
+		}
+		if gap.Rules != nil { // else nobody misses it
+			all = append(all, gap)
+		}
+	}
+	return all
 }
 
 // met says that a part is there that a rule needs, or one of "a or b".

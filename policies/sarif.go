@@ -19,7 +19,18 @@ type sarifRun struct {
 	Tool struct {
 		Driver sarifDriver `json:"driver"`
 	} `json:"tool"`
-	Results []sarifResult `json:"results"`
+	Results     []sarifResult     `json:"results"`
+	Invocations []sarifInvocation `json:"invocations"`
+}
+
+type sarifInvocation struct {
+	ExecutionSuccessful bool                `json:"executionSuccessful"`
+	Notifications       []sarifNotification `json:"toolExecutionNotifications"`
+}
+
+type sarifNotification struct {
+	Level   string    `json:"level"`
+	Message sarifText `json:"message"`
 }
 
 type sarifDriver struct {
@@ -75,13 +86,17 @@ type sarifSuppression struct {
 }
 
 // WriteSARIF writes the verdict as SARIF 2.1.0, waived violations as
-// suppressed. dir is put before the names of files: the way from where the
+// suppressed, gaps as notifications. dir is put before the names of files: the way from where the
 // reader of the report stands to the folder that was judged.
 func (v Verdict) WriteSARIF(w io.Writer, rules []Rule, dir, version string) error {
 	log := sarifLog{Schema: "https://json.schemastore.org/sarif-2.1.0.json", Version: "2.1.0", Runs: make([]sarifRun, 1)}
 	run := &log.Runs[0]
 	run.Tool.Driver = sarifDriver{Name: "nexus verify", Version: version, InformationURI: "https://github.com/nexusblueprint/nexus", Rules: []sarifRule{}}
 	run.Results = []sarifResult{}
+	run.Invocations = []sarifInvocation{{ExecutionSuccessful: true, Notifications: []sarifNotification{}}}
+	for _, gap := range v.Gaps {
+		run.Invocations[0].Notifications = append(run.Invocations[0].Notifications, sarifNotification{Level: Warning, Message: sarifText{gap.String()}})
+	}
 	for _, r := range rules {
 		rule := sarifRule{ID: r.ID, ShortDescription: sarifText{r.Title}, FullDescription: sarifText{r.Description}, Help: sarifText{r.Remedy}}
 		rule.Configuration.Level = r.Severity

@@ -167,6 +167,7 @@ func (t *Topology) Subjects() []string {
 // Actual is a topic as a broker has it.
 type Actual struct {
 	Partitions int32
+	Replicas   int               // of each partition
 	Config     map[string]string // every setting the topic has, with Kafka's names
 }
 

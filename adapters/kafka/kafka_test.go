@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,6 +93,9 @@ func TestLook_at_a_real_cluster(t *testing.T) {
 	}
 	if got := strings.Join(c.Warnings(), "\n"); !strings.Contains(got, "one replica") || !strings.Contains(got, "unclean.leader.election.enable=true") {
 		t.Errorf("warnings: %s", got)
+	}
+	if acls, err := ACLs(t.Context(), b.Client(t)); !errors.Is(err, ErrNoAuthorizer) {
+		t.Errorf("a broker without authorizer has the ACLs %v: %v", acls, err)
 	}
 	if alone, err := Look(t.Context(), admin); err != nil || len(alone.topics) > 0 || alone.Brokers != 1 {
 		t.Errorf("without topics: %+v %v", alone, err)

@@ -50,7 +50,7 @@ func denials(user string, missing []Right) []string {
 func OperationName(o kmsg.ACLOperation) string {
 	var b strings.Builder
 	for word := range strings.SplitSeq(o.String(), "_") {
-		b.WriteString(word[:1] + strings.ToLower(word[1:]))
+		b.WriteString(title(word))
 	}
 	return b.String()
 }

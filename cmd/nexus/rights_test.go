@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -190,7 +191,7 @@ func (g *guarded) user(name string) *instance {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	bus := fmt.Sprintf("bus: {url: 'kafka+tls://%s', user: %s, passwordFile: %s, caFile: %s}", g.kafka.Door, name, password, g.kafka.CAFile)
+	bus := fmt.Sprintf("bus: {url: 'kafka+tls://%s', user: %s, passwordFile: %s, caFile: %s, principals: [%s], breakGlass: rescue}", g.kafka.Door, name, password, g.kafka.CAFile, config.Processors)
 	if err := os.WriteFile(i.File, []byte(strings.Replace(string(text), fmt.Sprintf("bus: %q", "kafka://"+g.bus), bus, 1)), 0o600); err != nil {
 		g.t.Fatal(err)
 	}
@@ -218,6 +219,25 @@ func (g *guarded) denials(i *instance) []string {
 		g.t.Fatal(err)
 	}
 	return denials
+}
+
+// bind gives or takes ACLs on topics that no role has.
+func (g *guarded) bind(give bool, principal, name string, pattern kadm.ACLPattern, operations ...kadm.ACLOperation) {
+	g.t.Helper()
+	b := kadm.NewACLs().Allow(principal).AllowHosts("*").ResourcePatternType(pattern).Operations(operations...).Topics(name)
+	if give {
+		created, err := g.kafka.Admin.CreateACLs(g.t.Context(), b)
+		for _, c := range created {
+			err = errors.Join(err, c.Err)
+		}
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		return
+	}
+	if _, err := g.kafka.Admin.DeleteACLs(g.t.Context(), b); err != nil {
+		g.t.Fatal(err)
+	}
 }
 
 // poison writes a record that nobody can read.
@@ -375,6 +395,56 @@ func TestRun_with_the_rights_of_the_page(t *testing.T) {
 				kafkatest.Eventually(t, 20*time.Second, r.String()+", given back, is not missed", func() bool { return len(g.denials(i)) == 0 })
 			}
 		}
+	})
+
+	t.Run("ACLs that let others change events are found, and stop a start", func(t *testing.T) {
+		module := t.TempDir()
+		for file, text := range map[string]string{"go.mod": "module example.com/shop\n\ngo 1.26\n", "shop.go": "package shop\n"} {
+			if err := os.WriteFile(filepath.Join(module, file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		verify := func(i *instance) (string, int) {
+			return programtest.Run(t, "verify", module, "--config", i.File)
+		}
+		if out, code := verify(gateway); code != 0 || strings.Contains(out, "could not judge") || strings.Contains(out, "not judged here: event-access") {
+			t.Errorf("with the rights of the page alone it ended with %d:\n%s", code, out)
+		}
+
+		g.bind(true, "User:rescue", "shop.", kadm.ACLPatternPrefixed, kmsg.ACLOperationDelete, kmsg.ACLOperationAlter)
+		g.bind(true, "User:reports", "shop.", kadm.ACLPatternPrefixed, kmsg.ACLOperationDelete)
+		g.bind(true, "User:sink", "shop.order.events", kadm.ACLPatternLiteral, kmsg.ACLOperationWrite)
+		prefixed, literal := "broker: ACL of User:reports on topic shop.: event-access: the principal User:reports may Delete on ", "broker: ACL of User:sink on topic shop.order.events: event-access: the principal User:sink may Write on shop.order.events"
+		var out string
+		kafkatest.Eventually(t, 20*time.Second, "the ACLs are found", func() bool {
+			var code int
+			out, code = verify(sink) // which is none of those that may write, either
+			return code == 1 && strings.Contains(out, prefixed) && strings.Contains(out, literal)
+		})
+		if strings.Contains(out, "User:rescue") || !strings.Contains(out, " 2 violations") {
+			t.Errorf("more than these is found:\n%s", out)
+		}
+		gateway.Begin(t)
+		if code := gateway.Exit(t); code == 0 || !strings.Contains(gateway.Log.String(), prefixed) || !strings.Contains(gateway.Log.String(), literal) {
+			t.Errorf("the start ended with %d:\n%s", code, programtest.Tail(gateway.Log.String()))
+		}
+
+		describe := slices.IndexFunc(rights, func(r pageRight) bool { return r.resource == "CLUSTER" && r.operation == "DESCRIBE" })
+		g.revoke(config.Gateway, rights[describe])
+		const gap = "could not judge by live.acls: event-access: User:gateway lacks the right Describe on cluster, and so is told no ACLs: grant it"
+		kafkatest.Eventually(t, 20*time.Second, "the ACLs are not told", func() bool {
+			var code int
+			out, code = verify(gateway)
+			return code == 0 && strings.Contains(out, gap)
+		})
+		gateway.Start(t)
+		if r := gateway.call(http.MethodGet, "/readyz", ""); !strings.Contains(r.text, `"part":"live.acls","rules":["event-access"],"why":"User:gateway lacks the right Describe on cluster`) {
+			t.Errorf("/readyz: %s", r.text)
+		}
+		gateway.Stop(t)
+		g.grant(config.Gateway, rights[describe])
+		g.bind(false, "User:reports", "shop.", kadm.ACLPatternPrefixed, kmsg.ACLOperationDelete)
+		g.bind(false, "User:sink", "shop.order.events", kadm.ACLPatternLiteral, kmsg.ACLOperationWrite)
 	})
 
 	t.Run("a start without a right ends with it, and doctor finds it", func(t *testing.T) {

@@ -6,6 +6,7 @@ package config
 
 import (
 	"log/slog"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -25,7 +26,18 @@ type Config struct {
 	Registry    Registry
 	Search      Search
 	warnings    []string // found while loading
+	stated      map[string]Stated
 }
+
+// Stated is a setting as it was given.
+type Stated struct {
+	Value string // empty for a secret
+	From  string // file:line:column, environment variable, flag or "default"
+}
+
+// Stated are all settings by their keys, secrets only if there are any; none if
+// the configuration was not loaded.
+func (c *Config) Stated() map[string]Stated { return maps.Clone(c.stated) }
 
 // The roles.
 const (
@@ -55,7 +67,21 @@ type Bus struct {
 	Mechanism          string // PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; of no meaning without a user
 	CAFile             string // PEM; empty: the system's authorities
 	AllowTransactionV1 bool   // run on brokers without transaction.version=2
-	passwordFile       string
+
+	// Principals of the platform, empty: User alone, and those for emergencies, as the
+	// broker names them: "User:gateway".
+	Principals, BreakGlass []string
+
+	passwordFile string
+}
+
+// Platform are the principals that may write events: those that are named, or this
+// instance's own.
+func (b *Bus) Platform() []string {
+	if len(b.Principals) == 0 && b.User != "" {
+		return []string{"User:" + b.User}
+	}
+	return b.Principals
 }
 
 // Embedded says that this process carries its own broker.

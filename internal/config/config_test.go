@@ -52,6 +52,9 @@ func TestLoad_the_file_then_the_environment_then_flags(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+	if got := fmt.Sprint(c.Bus.Platform(), c.Stated()["data"], c.Stated()["bus.password"]); got != "[User:u] {/flag --data} { NEXUS_BUS_PASSWORD}" {
+		t.Errorf("stated: %s", got)
+	}
 }
 
 func TestLoad_a_section_is_its_URL_or_a_mapping(t *testing.T) {

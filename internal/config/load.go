@@ -44,6 +44,12 @@ type Sources struct {
 // Load reads a configuration. Errors: *FaultsError with everything that is wrong.
 func Load(from Sources) (*Config, error) {
 	l := &loader{c: Default(), places: map[string]string{}}
+	l.c.stated = map[string]Stated{"instance": {l.c.Instance, "default"}}
+	for _, s := range settings {
+		if _, there := l.c.stated[s.key]; !there && !s.secret {
+			l.c.stated[s.key] = Stated{s.first, "default"}
+		}
+	}
 	if from.File != "" {
 		l.file(from.File)
 	}
@@ -93,6 +99,10 @@ func (l *loader) fault(place, format string, args ...any) {
 
 func (l *loader) set(s *setting, place, v string) {
 	l.places[s.key] = place
+	l.c.stated[s.key] = Stated{strings.TrimSpace(v), place}
+	if s.secret {
+		l.c.stated[s.key] = Stated{From: place}
+	}
 	if err := s.set(l.c, v); err != nil {
 		l.fault(place, "%s: %v", s.key, err)
 	}

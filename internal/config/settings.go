@@ -86,6 +86,14 @@ var settings = []setting{
 		doc: "Run on brokers without transaction.version=2 (before Kafka 4.0). There, a produce request that arrives late may join a transaction it does not belong to. Every start warns of it.",
 	},
 	{
+		key: "bus.principals", value: "principal,…", set: principals(func(c *Config) *[]string { return &c.Bus.Principals }),
+		doc: "The platform's principals at the broker that write events, such as User:processors; the name alone means a User. Nobody else may: where the broker tells its ACLs, the policies judge it. Default: bus.user.",
+	},
+	{
+		key: "bus.breakGlass", value: "principal,…", set: principals(func(c *Config) *[]string { return &c.Bus.BreakGlass }),
+		doc: "The principals for emergencies: nobody else may have the right to delete or alter event topics or their records. Default: nobody.",
+	},
+	{
 		key: "registry.url", value: "URL", first: Embedded, set: text(func(c *Config) *string { return &c.Registry.URL }),
 		doc: "The schema registry: embedded: (with the embedded broker only), or the base of a Confluent-compatible API, http://… or https://…. Short: registry: URL.",
 	},
@@ -183,6 +191,23 @@ func truth(of func(*Config) *bool) func(*Config, string) error {
 	return func(c *Config, v string) (err error) {
 		if *of(c), err = strconv.ParseBool(strings.TrimSpace(v)); err != nil {
 			return fmt.Errorf("%q: true or false is wanted", v)
+		}
+		return nil
+	}
+}
+
+func principals(of func(*Config) *[]string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		*of(c) = nil
+		for name := range strings.SplitSeq(v, ",") {
+			name = strings.TrimSpace(name)
+			switch {
+			case name == "":
+				continue
+			case !strings.Contains(name, ":"):
+				name = "User:" + name
+			}
+			*of(c) = append(*of(c), name)
 		}
 		return nil
 	}

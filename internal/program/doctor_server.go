@@ -43,6 +43,7 @@ func (d *doctor) api(ctx context.Context) (answers bool) {
 		Governance *struct { // an earlier release says nothing of it
 			Violations []policies.Violation
 			NotJudged  []string
+			Gaps       []policies.Gap
 		}
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
@@ -63,6 +64,9 @@ func (d *doctor) api(ctx context.Context) (answers bool) {
 	}
 	if g := ready.Governance; g != nil {
 		d.governance(g.Violations, g.NotJudged)
+		for _, gap := range g.Gaps {
+			d.warn("governance", "nexus verify --config asks again", "%s", gap)
+		}
 	}
 	d.clock(resp.Header.Get("Date"), middle)
 	return true

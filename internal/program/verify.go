@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/nexusblueprint/nexus/adapters/kafka"
 	"github.com/nexusblueprint/nexus/internal/system"
 	"github.com/nexusblueprint/nexus/policies"
 	"github.com/nexusblueprint/nexus/topology"
@@ -25,7 +27,7 @@ type verification struct {
 	topology                        *topology.Topology
 	dir                             string
 	policies, waivers, sarif, junit string
-	registry                        registryAt
+	registry                        registryAt // with --config, whose broker is judged, too
 	json, facts, rules              bool
 }
 
@@ -35,9 +37,10 @@ func verifyCommand(t *topology.Topology) *cobra.Command {
 		Use: "verify [DIR]", Short: "Judge topology, schemas, Go source and deploy files by the policies", Args: cobra.MaximumNArgs(1),
 		Long: "verify asks every policy about the topology this program is built with, its schemas against each release\n" +
 			"in DIR/schemas/avro/history, the Go source of the module in DIR (default: the current folder) and the\n" +
-			"deploy files below it. It exits with 1 if a rule is violated; warnings are shown and violate nothing.\n\n" +
+			"deploy files below it. With --config it also asks the broker and the registry that a running system has. It exits\n" +
+			"with 1 if a rule is violated; warnings are shown and violate nothing.\n\n" +
 			"A violation that a waiver in DIR/" + policies.WaiversFile + " covers passes until the waiver expires.",
-		Example: "  nexus verify\n  nexus verify ./myshop --policies ./myshop/policies\n  nexus verify --sarif verify.sarif --junit verify.xml\n  nexus verify --registry http://registry:8081\n" +
+		Example: "  nexus verify\n  nexus verify ./myshop --policies ./myshop/policies\n  nexus verify --sarif verify.sarif --junit verify.xml\n  nexus verify --registry http://registry:8081\n  nexus verify --config nexus.yaml\n" +
 			"  nexus verify --facts | jq '.source.packages[].calls'",
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -82,8 +85,14 @@ func (v *verification) run(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	var unreached error
 	if v.registry.named() {
 		if err := v.askRegistry(c.Context(), &facts); err != nil {
+			return err
+		}
+	}
+	if v.registry.file != "" {
+		if unreached, err = v.askBroker(c.Context(), &facts); err != nil {
 			return err
 		}
 	}
@@ -99,7 +108,10 @@ func (v *verification) run(c *cobra.Command) error {
 	if err := v.write(files, verdict, p.Rules()); err != nil {
 		return fmt.Errorf("writing the verdict: %w", err)
 	}
-	return judged
+	if judged != nil {
+		return judged
+	}
+	return unreached
 }
 
 func (v *verification) load(c *cobra.Command) (*policies.Policies, error) {
@@ -150,9 +162,37 @@ func (v *verification) askRegistry(ctx context.Context, facts *policies.Facts) e
 		levels[s.Subject] = string(level)
 	}
 	facts.Live = &policies.Live{Registry: &policies.LiveRegistry{Levels: levels}}
-	return eachRegistered(ctx, v.registry, *facts.Topology, func(s topology.SchemaDescription, where, older string) error {
-		return facts.History.Compare(s.Subject, where, s.Schema, older)
-	})
+	return system.CompareRegistered(ctx, registry, *facts.Topology, facts.History)
+}
+
+// askBroker adds the configuration and what its broker says. That nobody answers
+// there keeps nothing else from being judged.
+func (v *verification) askBroker(ctx context.Context, facts *policies.Facts) (unreached, err error) {
+	settings, err := loadConfig(v.registry.file)
+	if err != nil {
+		return nil, err
+	}
+	opts, err := kafka.Options(settings.Bus)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kgo.NewClient(append(opts, kgo.ClientID("nexus-tool"), kgo.DisableClientMetrics())...)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ctx, cancel := seconds(ctx, 10)
+	defer cancel()
+	var live *policies.Live
+	if err := client.Ping(ctx); err != nil {
+		unreached = fmt.Errorf("no broker answers at %s: %w", strings.Join(settings.Bus.Brokers(), ","), err)
+		live = system.NoBroker(unreached)
+	} else {
+		live = system.BrokerFacts(ctx, v.topology, client, settings.Bus)
+	}
+	live.Registry = facts.Live.Registry
+	facts.Configuration, facts.Live = system.ConfigurationFacts(settings), live
+	return unreached, nil
 }
 
 // reports are files that the verdict is written to besides the text; nil: it is not.
@@ -232,6 +272,9 @@ func report(c *cobra.Command, v policies.Verdict, asJSON bool) error {
 			fmt.Fprintf(out, "a waiver of %s, of %s, covers nothing: take it out\n", w.Rule, w.Owner)
 		}
 		fmt.Fprintf(out, "%d rules judged, %d violations\n", len(v.Judged), v.Errors())
+		for _, gap := range v.Gaps {
+			fmt.Fprintln(out, gap)
+		}
 		for _, rule := range v.NotJudged {
 			fmt.Fprintf(out, "not judged here: %s\n", rule)
 		}

@@ -7,6 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/nexusblueprint/nexus/internal/kafkatest"
 )
 
 // folder writes files, by their paths, and returns where they are.
@@ -61,6 +67,45 @@ func TestVerify_judges_this_repository_and_finds_a_call_that_goes_past_the_platf
 func TestVerify_judges_against_a_registry(t *testing.T) {
 	verified(t, 0, "19 rules judged, 0 violations", "../..", "--registry", world.Registry)
 	verified(t, 2, "http://127.0.0.1:1", folder(t, map[string]string{"go.mod": "module example.com/shop\n\ngo 1.26\n", "shop.go": "package shop\n"}), "--registry", "http://127.0.0.1:1")
+}
+
+// The broker that a configuration names is judged by the rules that judge deploy files. What it does not tell is said;
+// where nobody answers, the rest is judged all the same, and the exit code says that it is not all.
+func TestVerify_judges_the_broker_of_a_configuration(t *testing.T) {
+	module := folder(t, map[string]string{"go.mod": "module example.com/shop\n\ngo 1.26\n", "shop.go": "package shop\n"})
+	b := kafkatest.Kfake(t)
+	b.Fake.ControlKey(int16(kmsg.DescribeACLs), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		b.Fake.KeepControl()
+		resp := req.ResponseKind().(*kmsg.DescribeACLsResponse)
+		resp.ErrorCode = kerr.SecurityDisabled.Code // as Kafka does without an authorizer
+		return resp, nil, true
+	})
+	config := configured(t, "kafka://"+b.Addrs[0], "127.0.0.1:0", "")
+	const gap = "could not judge by live.acls: event-access: the broker has no authorizer, so whoever reaches it may write and delete events"
+	verified(t, 0, gap, module, "--config", config)
+	if _, err := kadm.NewClient(b.Client(t)).CreateTopic(t.Context(), 5, 1, map[string]*string{"retention.ms": kadm.StringPtr("1000")}, "shop.order.events"); err != nil {
+		t.Fatal(err)
+	}
+	junit, sarif := filepath.Join(t.TempDir(), "verify.xml"), filepath.Join(t.TempDir(), "verify.sarif")
+	out := verified(t, 1, gap, module, "--config", config, "--junit", junit, "--sarif", sarif)
+	for _, want := range []string{"broker: topic shop.order.events: append-only: ", "broker: topic shop.order.events: kept-partitions: has 5 partitions", "broker: topic shop.dlq: dead-letters: is not there"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no word of %q in:\n%s", want, out)
+		}
+	}
+	for file, want := range map[string]string{junit: `<skipped message="` + gap, sarif: gap} {
+		if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s does not say %q: %v\n%s", file, want, err, text)
+		}
+	}
+
+	nobody := configured(t, "kafka://127.0.0.1:1", "127.0.0.1:0", "")
+	out = verified(t, 2, "could not judge by live.acls: event-access: no broker answers at 127.0.0.1:1", module, "--config", nobody)
+	if !strings.Contains(out, "could not judge by live.topics: append-only, dead-letters, declared-topics, kept-partitions: ") || !strings.Contains(out, " 0 violations") {
+		t.Errorf("%s", out)
+	}
+	verified(t, 1, theCall, folder(t, calling()), "--config", nobody)
+	verified(t, 2, "bus.password does not belong into this file", module, "--config", filepath.Join(folder(t, map[string]string{"nexus.yaml": "bus: {url: 'kafka://a:1', user: u, password: hush}\nregistry: http://r\n"}), "nexus.yaml"))
 }
 
 func TestVerify_writes_reports_besides_the_text(t *testing.T) {
@@ -227,5 +272,37 @@ func TestVerify_prints_the_facts(t *testing.T) {
 	}
 	if facts.Version != "1.1" || facts.Topology.Context != "shop" || facts.Source.Packages[0].Calls[0].Call != "net/http.Get" || facts.Deploy.Workloads[0].Name != "order" {
 		t.Errorf("%s", out)
+	}
+}
+
+func TestVerify_prints_the_facts_of_a_broker_and_no_secret(t *testing.T) {
+	b := kafkatest.Kfake(t)
+	t.Setenv("NEXUS_SEARCH_API_KEY", "hush")
+	file := configured(t, "{url: 'kafka://"+b.Addrs[0]+"', principals: 'processors, User:sink', breakGlass: [rescue]}", "127.0.0.1:0", "search: elasticsearch+http://127.0.0.1:1\n")
+	out := verified(t, 0, "", folder(t, map[string]string{"go.mod": "module example.com/shop\n\ngo 1.26\n", "shop.go": "package shop\n"}), "--facts", "--config", file)
+	var facts struct {
+		Configuration struct {
+			Settings   map[string]struct{ Value, From string }
+			Principals struct{ Platform, BreakGlass []string }
+		}
+		Live struct {
+			Topics  map[string]any
+			Broker  struct{ Brokers int }
+			ACLs    []any
+			Unknown []any
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &facts); err != nil {
+		t.Fatal(err)
+	}
+	c, live := facts.Configuration, facts.Live
+	if strings.Contains(out, "hush") || c.Settings["search.apiKey"].From != "NEXUS_SEARCH_API_KEY" || c.Settings["roles"].Value != "processors" || c.Settings["roles"].From != file+":2:8" || c.Settings["governance"].From != "default" {
+		t.Errorf("settings: %v", c.Settings)
+	}
+	if got := strings.Join(append(c.Principals.Platform, c.Principals.BreakGlass...), " "); got != "User:processors User:sink User:rescue" {
+		t.Errorf("principals: %s", got)
+	}
+	if live.Topics == nil || live.Broker.Brokers != 1 || live.ACLs == nil || len(live.Unknown) != 0 {
+		t.Errorf("%+v", live)
 	}
 }

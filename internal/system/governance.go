@@ -24,7 +24,7 @@ func (s *System) judgeDeclaration(ctx context.Context) error {
 		return &FaultsError{Gate: "topology", Faults: faults}
 	}
 	defer s.took(clock.System{}.Now())
-	return s.judge(ctx, nil)
+	return s.judge(ctx, nil, nil)
 }
 
 // judgeLive judges all that a running program can see.
@@ -40,9 +40,13 @@ func (s *System) judgeLive(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("asking the registry at %s for its compatibility levels: %w", s.endpoint, err)
 	}
-	live := &policies.Live{Topics: map[string]policies.LiveTopic{}, Registry: &policies.LiveRegistry{Subjects: []string{}, Levels: map[string]string{}}}
-	for name, topic := range actual {
-		live.Topics[name] = policies.LiveTopic(topic)
+	history := policies.NewHistory()
+	if err := CompareRegistered(patient, s.registry, s.topology.Describe(), history); err != nil {
+		return fmt.Errorf("asking the registry at %s for the versions that it holds: %w", s.endpoint, err)
+	}
+	live := &policies.Live{Topics: topicFacts(actual), Registry: &policies.LiveRegistry{Subjects: []string{}, Levels: map[string]string{}}}
+	if !s.settings.Bus.Embedded() { // the embedded broker lets nobody but this program write
+		askBroker(patient, live, s.topology, s.bus.client, s.settings.Bus)
 	}
 	for subject, level := range levels {
 		live.Registry.Levels[subject] = string(level)
@@ -52,19 +56,21 @@ func (s *System) judgeLive(ctx context.Context) error {
 			live.Registry.Subjects = append(live.Registry.Subjects, subject)
 		}
 	}
-	return s.judge(ctx, live)
+	return s.judge(ctx, live, history)
 }
 
 func (s *System) took(since time.Time) { s.judging += clock.System{}.Now().Sub(since) }
 
 // judge asks the policies about what a running binary knows.
-func (s *System) judge(ctx context.Context, live *policies.Live) error {
+func (s *System) judge(ctx context.Context, live *policies.Live, history *policies.History) error {
 	description := s.topology.Describe()
 	schemas, err := policies.ReadSchemas(description, "")
 	if err != nil {
 		return err
 	}
-	verdict, err := policies.Judge(ctx, policies.Facts{Version: policies.FactsVersion, Topology: &description, Schemas: schemas, Live: live})
+	verdict, err := policies.Judge(ctx, policies.Facts{
+		Version: policies.FactsVersion, Topology: &description, Schemas: schemas, History: history, Configuration: ConfigurationFacts(&s.settings), Live: live,
+	})
 	if err != nil {
 		return err
 	}
@@ -85,6 +91,9 @@ const governanceGate = "governance"
 func (s *System) sayVerdict(context.Context) error {
 	for _, v := range s.verdict.Violations {
 		s.logger.Warn("a policy is violated", "rule", v.Rule, "severity", v.Severity, "place", v.Place, "why", v.Detail)
+	}
+	for _, gap := range s.verdict.Gaps {
+		s.logger.Info("a part could not be judged", "part", gap.Part, "rules", strings.Join(gap.Rules, " "), "why", gap.Why)
 	}
 	s.logger.Info("the policies are judged", "governance", s.settings.Governance, "violations", len(s.verdict.Violations),
 		"judged", len(s.verdict.Judged), "left_to_ci", strings.Join(s.verdict.NotJudged, " "), "took", s.judging.Round(time.Millisecond))
@@ -121,5 +130,5 @@ func (s *System) governance() gateway.Governance {
 	for _, v := range s.verdict.Violations {
 		violations.WithLabelValues(v.Rule, v.Severity).Inc()
 	}
-	return gateway.Governance{Mode: s.settings.Governance, Violations: s.verdict.Violations, NotJudged: s.verdict.NotJudged}
+	return gateway.Governance{Mode: s.settings.Governance, Violations: s.verdict.Violations, NotJudged: s.verdict.NotJudged, Gaps: s.verdict.Gaps}
 }

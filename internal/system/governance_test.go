@@ -10,11 +10,13 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/gateway"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/policies"
+	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/topology"
 )
 
@@ -82,6 +84,21 @@ func TestRun_with_governance_warn(t *testing.T) {
 			t.Fatal(err, resp)
 		}
 	}
+	client, err := confluent.New(c.Registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registrytest.SetLevel(t, c.Registry.URL, "shop.stock.StockReceived", "NONE")
+	text := twoPartitions().Schemas.Find("shop.stock.StockReceived").Text
+	end := strings.LastIndex(text, "]")
+	next := text[:end] + `,{"name":"note","type":"string"}` + text[end:]
+	if _, err := client.Register(t.Context(), ports.Schema{Subject: "shop.stock.StockReceived", Text: next}); err != nil {
+		t.Fatal(err)
+	}
+	registrytest.SetLevel(t, c.Registry.URL, "shop.stock.StockReceived", "FULL_TRANSITIVE")
+	const breaks = "schema shop.stock.StockReceived: schema-evolution: breaks with version 2 in the registry: "
+	refused(config.Enforce, breaks)
+
 	alter("retention.ms", "604800000")
 	registrytest.SetLevel(t, c.Registry.URL, "shop.order.OrderPlaced", "BACKWARD")
 	refused(config.Enforce, "topic shop.order.events has retention.ms=604800000")
@@ -105,7 +122,7 @@ func TestRun_with_governance_warn(t *testing.T) {
 			t.Errorf("%s is logged %d times:\n%s", v.Rule, n, log.String())
 		}
 	}
-	if got := strings.Join(rules, ", "); got != "append-only at broker: topic shop.order.events, registry-compatibility at registry: subject shop.order.OrderPlaced" {
+	if got := strings.Join(rules, ", "); got != "append-only at broker: topic shop.order.events, registry-compatibility at registry: subject shop.order.OrderPlaced, schema-evolution at schema shop.stock.StockReceived" {
 		t.Errorf("violations: %s", got)
 	}
 	if g := shown.Governance; status != http.StatusOK || g.Mode != config.Warn || !strings.Contains(strings.Join(g.NotJudged, " "), "direct-calls") {

@@ -64,6 +64,7 @@ const (
 // Read, Write and Delete include Describe.
 var grants = []grant{
 	{"", kmsg.ACLResourceTypeCluster, names{""}, may{mayDescribeConfigs}, ""},
+	{"", kmsg.ACLResourceTypeCluster, names{""}, may{mayDescribe}, "the policies are to judge the ACLs"},
 	{"", theTopic, names{anything}, may{mayDescribe, mayDescribeConfigs}, ""},
 	{"", theTopic, names{anything}, may{mayCreate}, "topics are missing"},
 	{config.Gateway, theTopic, names{commands}, may{mayWrite}, ""},

@@ -72,7 +72,7 @@ func actualTopics(ctx context.Context, admin *kadm.Client, t *topology.Topology)
 			return nil, fmt.Errorf("topic %s: %w", detail.Topic, detail.Err)
 		default:
 			present = append(present, detail.Topic)
-			actual[detail.Topic] = topology.Actual{Partitions: int32(len(detail.Partitions)), Config: map[string]string{}}
+			actual[detail.Topic] = topology.Actual{Partitions: int32(len(detail.Partitions)), Replicas: detail.Partitions.NumReplicas(), Config: map[string]string{}}
 		}
 	}
 	if len(present) == 0 {

@@ -2,14 +2,16 @@
 # title: the event store is append-only
 # description: >-
 #   Events are kept for ever and never compacted, in the topology, in the
-#   deploy files and on the broker, and no port offers to change or remove them.
+#   deploy files and on the broker, no broker that lags may become the leader
+#   and forget them, and no port offers to change or remove them.
 # custom:
 #   severity: error
 #   needs: [topology]
 #   admission: [KafkaTopic.kafka.strimzi.io, Pod, Deployment.apps, StatefulSet.apps, DaemonSet.apps, ReplicaSet.apps, Job.batch, CronJob.batch]
 #   remedy: >-
 #     Set cleanup.policy=delete, retention.ms=-1 and retention.bytes=-1 on
-#     every event topic, and offer only append and read in the port.
+#     every event topic, leave unclean.leader.election.enable=false, and offer
+#     only append and read in the port.
 package nexus.rules.append_only
 
 import data.nexus.commands
@@ -38,6 +40,15 @@ violations contains {
 	some setting, value in required
 	have := object.get(live.config, setting, "")
 	have != value
+}
+
+violations contains {
+	"place": sprintf("broker: topic %s", [topic.name]),
+	"detail": "unclean.leader.election.enable is true: a broker that lags may become the leader and forget events; set it to false",
+} if {
+	some topic in input.topology.topics
+	topic.kind == "events"
+	input.live.topics[topic.name].config["unclean.leader.election.enable"] == "true"
 }
 
 violations contains {

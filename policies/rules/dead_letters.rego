@@ -8,8 +8,8 @@
 #   needs: [topology]
 #   admission: [Broker.eventing.knative.dev, Trigger.eventing.knative.dev, Channel.messaging.knative.dev, Subscription.messaging.knative.dev, KafkaChannel.messaging.knative.dev, KafkaSource.sources.knative.dev, Sequence.flows.knative.dev, Parallel.flows.knative.dev]
 #   remedy: >-
-#     Keep the context's topic of dead letters for at least 7 days, and give
-#     every Knative Broker, Trigger, Subscription and source a deadLetterSink.
+#     Keep the context's topic of dead letters for at least 7 days, never
+#     compacted, and give every Knative Broker, Trigger, Subscription and source a deadLetterSink.
 package nexus.rules.dead_letters
 
 days(ms) := to_number(ms) / 86400000
@@ -24,6 +24,39 @@ violations contains {
 } if {
 	count([t | some t in input.topology.topics; t.kind == "dead letters"]) == 0
 }
+
+# On the broker: every consumer of the context sets aside into this topic.
+violations contains {
+	"place": sprintf("broker: topic %s", [topic.name]),
+	"detail": sprintf("is not there, while others of the context are: what %s cannot handle would be lost or hold them up; start an instance, which creates it, and find out who removed it", [consumers_of_context]),
+} if {
+	some topic in input.topology.topics
+	topic.kind == "dead letters"
+	count(input.live.topics) > 0
+	not input.live.topics[topic.name]
+}
+
+violations contains {
+	"place": sprintf("broker: topic %s", [topic.name]),
+	"detail": "keeps dead letters for less than 7 days: nobody may have looked by then; set retention.ms to what the topology says",
+} if {
+	some topic in input.topology.topics
+	topic.kind == "dead letters"
+	live := input.live.topics[topic.name]
+	not kept(live)
+}
+
+violations contains {
+	"place": sprintf("%s: topic %s", [where, topic.name]),
+	"detail": "is compacted: of the dead letters of one key only the last would stay; set cleanup.policy=delete",
+} if {
+	some topic in input.topology.topics
+	topic.kind == "dead letters"
+	some where, config in {"topology": topic.config, "broker": object.get(input, ["live", "topics", topic.name, "config"], {})}
+	contains(object.get(config, "cleanup.policy", "delete"), "compact")
+}
+
+consumers_of_context := concat(", ", [consumer.group | some part in ["aggregates", "projections"]; some consumer in input.topology[part]])
 
 violations contains {
 	"place": sprintf("topology: topic %s", [topic.name]),

@@ -3,14 +3,15 @@
 # description: >-
 #   A broker that makes a topic for whoever names it gives it the wrong number
 #   of partitions and lets its records expire, and nothing that the topology
-#   does not name should run.
+#   does not name should run. A topic with other settings than the topology's
+#   loses records, or refuses them.
 # custom:
 #   severity: error
-#   needs: [deploy, topology]
+#   needs: [deploy or live.broker or live.topics, topology]
 #   admission: [Kafka.kafka.strimzi.io, KafkaTopic.kafka.strimzi.io, ConfigMap, Pod, Deployment.apps, StatefulSet.apps, DaemonSet.apps, ReplicaSet.apps, Job.batch, CronJob.batch]
 #   remedy: >-
 #     Set auto.create.topics.enable=false on the broker; the program creates
-#     what the topology names.
+#     what the topology names, with its settings: leave them as they are.
 package nexus.rules.declared_topics
 
 import data.nexus.commands
@@ -124,4 +125,28 @@ violations contains {
 	some context in {split(t.name, ".")[0] | some t in input.topology.topics}
 	startswith(name, sprintf("%s.", [context]))
 	not name in {t.name | some t in input.topology.topics}
+}
+
+violations contains {
+	"place": "broker: auto.create.topics.enable",
+	"detail": "the broker creates topics for whoever names one: set auto.create.topics.enable=false",
+} if {
+	lower(input.live.broker.config["auto.create.topics.enable"]) == "true"
+}
+
+# What append-only says of event topics, and dead-letters of theirs, is not said twice.
+elsewhere := {
+	"events": {"cleanup.policy", "retention.ms", "retention.bytes"},
+	"dead letters": {"cleanup.policy"},
+}
+
+violations contains {
+	"place": sprintf("broker: topic %s", [topic.name]),
+	"detail": sprintf("has %s=%s, the topology says %s: set it back, after making sure that nothing was lost", [setting, have, want]),
+} if {
+	some topic in input.topology.topics
+	some setting, want in topic.config
+	not setting in object.get(elsewhere, topic.kind, set())
+	have := input.live.topics[topic.name].config[setting]
+	have != want
 }

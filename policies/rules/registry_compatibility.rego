@@ -6,7 +6,7 @@
 #   can register what breaks.
 # custom:
 #   severity: error
-#   needs: [deploy or live]
+#   needs: [deploy or live.registry]
 #   admission: [ConfigMap, Pod, Deployment.apps, StatefulSet.apps, DaemonSet.apps, ReplicaSet.apps, Job.batch, CronJob.batch]
 #   remedy: >-
 #     Set the registry's compatibility level to BACKWARD_TRANSITIVE or
