@@ -126,7 +126,7 @@ func (f *Facts) file(dir, file string) error {
 	if err != nil {
 		return err
 	}
-	if path.Ext(file) == ".json" && !(bytes.Contains(text, []byte(`"apiVersion"`)) && bytes.Contains(text, []byte(`"kind"`))) {
+	if path.Ext(file) == ".json" && (!bytes.Contains(text, []byte(`"apiVersion"`)) || !bytes.Contains(text, []byte(`"kind"`))) {
 		return nil // most JSON is no manifest
 	}
 	for dec := yaml.NewDecoder(bytes.NewReader(text)); ; {
