@@ -233,7 +233,7 @@ func schemasRegisterCommand(t *topology.Topology) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = serde.New(registry, t.Schemas).Register(c.Context())
+			err = serde.New(registry, t).Register(c.Context())
 			if errors.Is(err, ports.ErrIncompatible) || errors.Is(err, ports.ErrInvalidSchema) {
 				return Violated{err}
 			}
