@@ -13,7 +13,7 @@ import (
 // FactsVersion is the version of the facts' shape: the first number changes
 // when a rule that was written for the last one may misread them.
 // docs/reference/facts.md describes it.
-const FactsVersion = "1.0"
+const FactsVersion = "1.1"
 
 // Facts are what rules are asked about. A nil part was not gathered; the rules
 // that need it are reported as not judged.
