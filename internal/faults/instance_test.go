@@ -2,6 +2,7 @@ package faults
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 // folder and one configuration file.
 type instance struct {
 	name, data, file string
+	program          string       // what begins next; empty: binary
 	api              atomic.Value // string: address of the process that was ready last
 	pid              int          // 0: none runs
 	log              transcript
@@ -72,7 +74,7 @@ func (i *instance) configure(t *testing.T, s settings) {
 // begin starts a process and does not wait.
 func (i *instance) begin(t *testing.T) {
 	t.Helper()
-	cmd := exec.Command(binary, "run", "--config", i.file)
+	cmd := exec.Command(cmp.Or(i.program, binary), "run", "--config", i.file)
 	cmd.Stdout, cmd.Stderr = &i.log, &i.log
 	if err := begin(cmd); err != nil {
 		t.Fatal(err)

@@ -24,18 +24,26 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	binary = filepath.Join(dir, "nexus")
-	args := []string{"build", "-o", binary}
-	if race {
-		args = append(args, "-race")
-	}
-	if out, err := exec.Command("go", append(args, "../../cmd/nexus")...).CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building the program: %v\n%s", err, out)
+	if err := build(binary, "../../cmd/nexus"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	go starter()
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+// build builds programs as the tests are built.
+func build(to string, packages ...string) error {
+	args := []string{"build", "-o", to}
+	if race {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, packages...)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("building %v: %w\n%s", packages, err, out)
+	}
+	return nil
 }
 
 var starts = make(chan func())
@@ -64,11 +72,16 @@ const toolPatience = 4 * time.Minute
 // nexus executes a subcommand, which has to succeed.
 func nexus(t *testing.T, args ...string) string {
 	t.Helper()
+	return execute(t, binary, args...)
+}
+
+func execute(t *testing.T, program string, args ...string) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), toolPatience)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, binary, args...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("nexus %s: %v\n%s", strings.Join(args, " "), errors.Join(err, ctx.Err()), tail(string(out)))
+		t.Fatalf("%s %s: %v\n%s", filepath.Base(program), strings.Join(args, " "), errors.Join(err, ctx.Err()), tail(string(out)))
 	}
 	return string(out)
 }

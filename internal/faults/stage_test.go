@@ -43,35 +43,48 @@ func newStage(t *testing.T, kafka *kafkatest.Cluster) *stage {
 	t.Helper()
 	s := &stage{kafka: kafka, admin: kadm.NewClient(kafka.Client(t)), dir: t.TempDir(), sent: newLedger()}
 	search := elastictest.Start(t)
-	r, err := registry.Open(t.Context(), registry.Config{ClientOpts: []kgo.Opt{kgo.SeedBrokers(kafka.Addrs...)}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	address := s.openRegistry(t)
 	s.frontLink, s.mirrorLink, s.backLink = kafka.Link(t), kafka.Link(t), kafka.Link(t)
-	s.registryLink = linktest.Open(t, "127.0.0.1:0", strings.TrimPrefix(r.URL(), "http://"))
+	s.registryLink = linktest.Open(t, "127.0.0.1:0", strings.TrimPrefix(address, "http://"))
 	s.searchLink = linktest.Open(t, "127.0.0.1:0", strings.TrimPrefix(search.URL, "http://"))
 	s.registry = "http://" + s.registryLink.Addr
-	t.Cleanup(func() {
-		for _, i := range s.instances {
-			if i.pid != 0 {
-				i.kill(t)
-			}
-			if t.Failed() {
-				t.Logf("log of %s:\n%s", i.name, tail(i.log.String()))
-			}
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := r.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { s.end(t) })
 	nexus(t, "schemas", "register", "--registry", s.registry)
 	s.front = s.instance(t, "front", "gateway", settings{"bus": through(s.frontLink)})
 	s.mirror = s.instance(t, "mirror", "sink", settings{"bus": through(s.mirrorLink)})
 	s.back = s.instance(t, "back", "processors", settings{"bus": through(s.backLink)})
 	s.whole(t)
 	return s
+}
+
+// openRegistry starts a registry that keeps its schemas on the brokers, and returns its address.
+func (s *stage) openRegistry(t *testing.T) string {
+	t.Helper()
+	r, err := registry.Open(t.Context(), registry.Config{ClientOpts: []kgo.Opt{kgo.SeedBrokers(s.kafka.Addrs...)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := r.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return r.URL()
+}
+
+// end ends every process, and shows what they said where a test failed.
+func (s *stage) end(t *testing.T) {
+	t.Helper()
+	for _, i := range s.instances {
+		if i.pid != 0 {
+			i.kill(t)
+		}
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", i.name, tail(i.log.String()))
+		}
+	}
 }
 
 // whole starts what a scenario needs and does not run.
