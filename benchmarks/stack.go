@@ -188,7 +188,7 @@ func serdeOf(registry string, t *topology.Topology) (*serde.Serde, error) {
 	if err != nil {
 		return nil, err
 	}
-	return serde.New(cl, t.Schemas), nil
+	return serde.New(cl, t), nil
 }
 
 // createTopics makes the topology's topics as the platform would; override is

@@ -10,15 +10,17 @@ import (
 // records, the fold that makes its state. Make one with NewAggregate.
 // It is immutable and safe for concurrent use.
 type Aggregate struct {
-	name     string
-	fold     int
-	idAt     string // JSON pointer; empty: not said
-	state    func() Record
-	evolve   func(Record, Event)
-	handlers map[string]handler
-	events   map[string]func() Event
-	order    []string // command names in the order of declaration
-	faults   []string
+	name      string
+	fold      int
+	idAt      string // JSON pointer; empty: not said
+	state     func() Record
+	evolve    func(Record, Event)
+	handlers  map[string]handler
+	events    map[string]func() Event // of the newest versions
+	older     map[string]func() Event // of the versions that upcasters begin at
+	upcasters map[string]upcaster     // by the event they begin at
+	order     []string                // command names in the order of declaration
+	faults    []string
 }
 
 type handler struct {
@@ -28,7 +30,7 @@ type handler struct {
 	decide   func(Record, Command) ([]Event, *Rejection)
 }
 
-// Part is one piece of an aggregate's declaration: a Handle or a Records.
+// Part is one piece of an aggregate's declaration: a Handle, a Records or an Upcast.
 type Part[S any] func(*Aggregate)
 
 // NewAggregate declares an aggregate whose state is the generated record S.
@@ -47,6 +49,7 @@ func NewAggregate[S any, P pointer[S]](name string, fold int, evolve func(S, Eve
 			*state = evolve(*state, e)
 		},
 		handlers: map[string]handler{}, events: map[string]func() Event{},
+		older: map[string]func() Event{}, upcasters: map[string]upcaster{},
 	}
 	if name == "" || strings.ToLower(name) != name {
 		a.faults = append(a.faults, fmt.Sprintf("aggregate %q: the name must be lower case and not empty", name))
@@ -57,6 +60,7 @@ func NewAggregate[S any, P pointer[S]](name string, fold int, evolve func(S, Eve
 	for _, part := range parts {
 		part(a)
 	}
+	a.chainFaults()
 	if len(a.handlers) == 0 {
 		a.faults = append(a.faults, fmt.Sprintf("aggregate %s: takes no command", name))
 	}
@@ -93,7 +97,7 @@ func Handle[S any, C any, PS pointer[S], PC pointer[C]](
 }
 
 // Records declares an event of the aggregate. Every event type that was ever
-// recorded stays declared: the log is read for ever.
+// recorded stays declared, an older version with Upcast: the log is read for ever.
 func Records[S any, E any, PE pointer[E]]() Part[S] {
 	return func(a *Aggregate) {
 		name := PE(new(E)).AvroName()
@@ -128,8 +132,10 @@ func (a *Aggregate) Faults() []string { return a.faults }
 // Commands are the full names of its commands, as declared.
 func (a *Aggregate) Commands() []string { return slices.Clone(a.order) }
 
-// Events are the full names of its events, sorted.
-func (a *Aggregate) Events() []string { return sortedKeys(a.events) }
+// Events are the full names of its events, those of older versions included, sorted.
+func (a *Aggregate) Events() []string {
+	return slices.Sorted(slices.Values(slices.Concat(sortedKeys(a.events), sortedKeys(a.older))))
+}
 
 // NewState is the state of an aggregate without events.
 func (a *Aggregate) NewState() Record { return a.state() }
@@ -145,15 +151,22 @@ func (a *Aggregate) NewCommand(name string) Command {
 // Takes says whether the aggregate handles the command.
 func (a *Aggregate) Takes(name string) bool { _, ok := a.handlers[name]; return ok }
 
-// RecordsEvent says whether the aggregate declares the event.
-func (a *Aggregate) RecordsEvent(name string) bool { _, ok := a.events[name]; return ok }
+// RecordsEvent says whether the aggregate declares the event, in this or an older version.
+func (a *Aggregate) RecordsEvent(name string) bool { return a.newEvent(name) != nil }
 
 // NewEvent makes an empty event, nil if the aggregate does not record it.
 func (a *Aggregate) NewEvent(name string) Event {
-	if f, ok := a.events[name]; ok {
+	if f := a.newEvent(name); f != nil {
 		return f()
 	}
 	return nil
+}
+
+func (a *Aggregate) newEvent(name string) func() Event {
+	if f, ok := a.events[name]; ok {
+		return f
+	}
+	return a.older[name]
 }
 
 // ID is the aggregate id a command is for. The command must be one it takes.
@@ -181,5 +194,6 @@ func (a *Aggregate) Decide(state Record, c Command) ([]Event, *Rejection) {
 	return events, nil
 }
 
-// Evolve folds the event into the state, in place.
-func (a *Aggregate) Evolve(state Record, e Event) { a.evolve(state, e) }
+// Evolve folds the event into the state, in place, as it is read today: one of
+// an older version, which Decide may still record, is upcast first.
+func (a *Aggregate) Evolve(state Record, e Event) { a.evolve(state, a.Upcast(e)) }

@@ -18,6 +18,7 @@ type History struct {
 	Releases          []string          `json:"releases"`
 	Incompatibilities []Incompatibility `json:"incompatibilities"`
 	Removed           []Removed         `json:"removed"`
+	Edited            []Edited          `json:"edited"`
 }
 
 // Incompatibility is a released schema that today's cannot read, or that cannot
@@ -36,12 +37,12 @@ type Removed struct {
 
 // NewHistory is that of a system of which nothing is known yet.
 func NewHistory() *History {
-	return &History{Releases: []string{}, Incompatibilities: []Incompatibility{}, Removed: []Removed{}}
+	return &History{Releases: []string{}, Incompatibilities: []Incompatibility{}, Removed: []Removed{}, Edited: []Edited{}}
 }
 
 // ReadHistory compares the topology's schemas with every release in the folder:
-// one folder per release, one self-contained <subject>.avsc per schema. A folder
-// that is not there is that of a system that was never released.
+// one folder per release, one self-contained <subject>.avsc per schema, and the
+// SumsFile that says whether they are still what was released. A folder that is not there is that of a system that was never released.
 func ReadHistory(d topology.Description, releases fs.FS) (*History, error) {
 	h := NewHistory()
 	current := map[string]string{}
@@ -57,6 +58,11 @@ func ReadHistory(d topology.Description, releases fs.FS) (*History, error) {
 			continue
 		}
 		h.Releases = append(h.Releases, folder.Name())
+		edited, err := Unsealed(releases, folder.Name())
+		if err != nil {
+			return nil, err
+		}
+		h.Edited = append(h.Edited, edited...)
 		if err := h.compare(releases, folder.Name(), current); err != nil {
 			return nil, err
 		}

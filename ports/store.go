@@ -12,7 +12,7 @@ const EventsMax = 1_000
 // Event is one event of an aggregate, as it was recorded.
 type Event struct {
 	Metadata *platform.Metadata
-	Type     string // full name of the event's schema
+	Type     string // full name of the event's schema; of an event that has upcasters, of its newest version
 	Avro     []byte // the event, encoded by this program's schema of that name
 	Framed   []byte // the record's value as it stands in the log
 }

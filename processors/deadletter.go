@@ -37,7 +37,9 @@ type failure struct {
 }
 
 // passes says that the failure is of the surroundings, not of the record.
-func (f *failure) passes() bool { return errors.Is(f.cause, serde.ErrRegistry) }
+func (f *failure) passes() bool {
+	return errors.Is(f.cause, serde.ErrRegistry) || errors.Is(f.cause, errHistoryLate)
+}
 
 // letter is the dead letter of a record: the original, byte for byte, and why.
 func (s *source) letter(group string, f failure, now avro.Millis) *platform.DeadLetter {

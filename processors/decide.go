@@ -98,8 +98,9 @@ func (d *decider) decide(in input) (eff effects) {
 	return eff
 }
 
-// end sets the command aside, unless the registry could not be asked: then the
-// record is as good as any, and is tried again when the registry answers.
+// end sets the command aside, unless the registry could not be asked, or the log
+// has not been read so far yet: then the record is as good as any, and is tried
+// again later.
 func (s *step) end(f failure) effects {
 	if f.passes() {
 		return effects{retry: f.cause}

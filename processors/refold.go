@@ -2,6 +2,7 @@ package processors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,6 +21,10 @@ type History interface {
 // refoldPatience bounds the wait for the events of one aggregate.
 const refoldPatience = 5 * time.Second
 
+// errHistoryLate says that the events did not come in time. It is no fault of
+// the command: a process that has just started may still be reading the log.
+var errHistoryLate = errors.New("the log has not been read so far yet")
+
 // refold makes the state anew from the events, because it was folded by code of
 // another fold number: the two are never mixed. The envelope's version, hash
 // and memory stay, they do not hang on the fold.
@@ -35,6 +40,9 @@ func (s *step) refold() error {
 		}
 		return evolveKnown(s.aggregate.Aggregate, state, rec)
 	})
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", errHistoryLate, err)
+	}
 	if err != nil {
 		return fmt.Errorf("refolding %s %s from fold %d to %d: %w", s.aggregate.Name(), s.in.key, was, s.aggregate.Fold(), err)
 	}

@@ -32,8 +32,9 @@ type AggregateDescription struct {
 
 // EventDescription is one event and the way it leaves the log.
 type EventDescription struct {
-	Name  string `json:"name"`
-	Class Class  `json:"class"`
+	Name   string `json:"name"`
+	Class  Class  `json:"class"`
+	ReadAs string `json:"readAs,omitempty"` // of an older version: the event that upcasters make of it
 }
 
 // ProjectionDescription is one read model.
@@ -74,7 +75,11 @@ func (t *Topology) Describe() Description {
 			Commands: a.Commands(), State: a.NewState().AvroName(), Table: a.Table,
 		}
 		for _, e := range a.Events() {
-			ad.Events = append(ad.Events, EventDescription{Name: e, Class: a.ClassOf(e)})
+			ed := EventDescription{Name: e, Class: a.ClassOf(e)}
+			if newest := a.ReadAs(e); newest != e {
+				ed.ReadAs = newest
+			}
+			ad.Events = append(ad.Events, ed)
 		}
 		d.Aggregates = append(d.Aggregates, ad)
 	}
@@ -105,7 +110,7 @@ func (d Description) Text() string {
 			fmt.Fprintf(&b, "  takes    %s\n", c)
 		}
 		for _, e := range a.Events {
-			fmt.Fprintf(&b, "  records  %s (%s)\n", e.Name, e.Class)
+			fmt.Fprintf(&b, "  records  %s (%s)%s\n", e.Name, e.Class, readAs(e))
 		}
 	}
 	for _, p := range d.Projections {
@@ -121,6 +126,13 @@ func (d Description) Text() string {
 	}
 	fmt.Fprintf(&b, "\nlimits\n  temporal queries per minute and principal: %d\n", d.Limits.TemporalQueriesPerMinute)
 	return b.String()
+}
+
+func readAs(e EventDescription) string {
+	if e.ReadAs == "" {
+		return ""
+	}
+	return ", read as " + e.ReadAs
 }
 
 // Mermaid draws the flow of commands, events and documents as a flowchart.

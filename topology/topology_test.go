@@ -12,13 +12,18 @@ import (
 	"github.com/nexusblueprint/nexus/topology"
 )
 
-func stock(name string) *domain.Aggregate {
-	return domain.NewAggregate(name, 1, func(s retail.Stock, _ domain.Event) retail.Stock { return s },
+func stock(name string, more ...domain.Part[retail.Stock]) *domain.Aggregate {
+	return domain.NewAggregate(name, 1, func(s retail.Stock, _ domain.Event) retail.Stock { return s }, append(more,
 		domain.Handle(func(c *retail.AdjustStock) string { return c.Sku }, nil,
 			func(retail.Stock, *retail.AdjustStock) ([]domain.Event, *domain.Rejection) { return nil, nil }),
 		domain.Records[retail.Stock, retail.StockAdjusted](),
-	)
+	)...)
 }
+
+// stranger is an event whose schema the topology does not have.
+type stranger struct{ retail.StockAdjusted }
+
+func (*stranger) AvroName() string { return "test.Stranger" }
 
 func product(name string) *domain.Projection {
 	return domain.NewProjection(name, 1,
@@ -60,6 +65,22 @@ func TestFaults_names_the_place_of_each_mistake(t *testing.T) {
 		"one name twice":      {func(t *topology.Topology) { t.Projections[0].Projection = product("stock") }, "projections[0] stock: name stock stands in aggregates[0] stock already"},
 		"event of nobody":     {func(t *topology.Topology) { t.Projections[0].Projection = orders() }, "reads shop.order.OrderPlaced, which no aggregate"},
 		"document of another": {func(t *topology.Topology) { t.Projections[0].Table = "shop.sales.TotalsTable" }, "document of type shop.sales.Product"},
+		"upcast stranger": {func(t *topology.Topology) {
+			t.Aggregates[0].Aggregate = stock("stock", domain.Upcast[retail.Stock](func(*stranger) *retail.StockAdjusted { return nil }))
+		}, "aggregates[0] stock: there is no schema test.Stranger among the topology's schemas"},
+		"upcast to nobody's": {func(t *topology.Topology) {
+			t.Aggregates[0].Aggregate = stock("stock", domain.Upcast[retail.Stock](func(*retail.StockReceived) *retail.OrderPlaced { return nil }))
+		}, "aggregate stock: gap in the chain of upcasters: shop.stock.StockReceived is read as shop.order.OrderPlaced"},
+		"upcast twice": {func(t *topology.Topology) {
+			up := domain.Upcast[retail.Stock](func(*retail.StockReceived) *retail.StockAdjusted { return nil })
+			t.Aggregates[0].Aggregate = stock("stock", up, up)
+		}, "event shop.stock.StockReceived has two upcasters"},
+		"an old event read": {func(t *topology.Topology) {
+			t.Aggregates[0].Aggregate = stock("stock", domain.Upcast[retail.Stock](func(*retail.StockReceived) *retail.StockAdjusted { return nil }))
+			t.Projections[0].Projection = domain.NewProjection("products", 1,
+				domain.From[retail.Product](func(e *retail.StockReceived) []domain.Change { return nil }),
+				domain.Apply(func(*retail.Product, *retail.StockChange) {}))
+		}, "reads shop.stock.StockReceived, which aggregate stock upcasts: it would never see one; read shop.stock.StockAdjusted"},
 	} {
 		topo := valid()
 		c.seed(topo)

@@ -110,8 +110,12 @@ func (v *validation) projection(place string, p Projection) {
 	}
 	v.once(place, "name "+p.Name())
 	for _, e := range p.Reads() {
-		if _, ok := v.t.AggregateOfEvent(e); !ok {
+		a, ok := v.t.AggregateOfEvent(e)
+		switch {
+		case !ok:
 			v.fault(place, "reads %s, which no aggregate of the topology records", e)
+		case a.ReadAs(e) != e:
+			v.fault(place, "reads %s, which aggregate %s upcasts: it would never see one; read %s", e, a.Name(), a.ReadAs(e))
 		}
 	}
 	for _, c := range p.Changes() {

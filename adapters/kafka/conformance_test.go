@@ -124,7 +124,7 @@ func newFramer(t *testing.T) *serde.Serde {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := serde.New(client, avro.Sets{platform.Schemas, retail.Schemas})
+	s := serde.New(client, &topology.Topology{Schemas: avro.Sets{platform.Schemas, retail.Schemas}})
 	if err := s.Register(t.Context()); err != nil {
 		t.Fatal(err)
 	}

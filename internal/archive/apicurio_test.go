@@ -47,7 +47,7 @@ func TestRestore_frames_with_the_ids_of_the_new_registry(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	framer := serde.New(registry, top.Schemas)
+	framer := serde.New(registry, top)
 	if err := framer.Register(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -196,7 +196,7 @@ func (r *restore) fold(c *chain, tables map[string]*folded, e Event, m fact, fra
 	f.envelope.Version, f.envelope.At, f.envelope.Hash = m.version, m.at, c.heads[m.aggregateID].hash
 	f.envelope.EventsSinceSnapshot++
 	f.envelope.BytesSinceSnapshot += int64(len(e.Payload))
-	f.remember(m, rec.AvroName())
+	f.remember(m, c.parsed.events[e.PayloadSchema].Name()) // as it was recorded, not as it is read today
 	return nil
 }
 

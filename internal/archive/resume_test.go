@@ -2,8 +2,10 @@ package archive
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
+	"github.com/nexusblueprint/nexus/domain"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/logread"
@@ -20,6 +23,7 @@ import (
 	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
+	"github.com/nexusblueprint/nexus/schemas/avro/retail"
 	"github.com/nexusblueprint/nexus/shop"
 	"github.com/nexusblueprint/nexus/topology"
 )
@@ -27,7 +31,11 @@ import (
 // newTarget is a broker with the shop's topics, empty, and a registry with its schemas.
 func newTarget(t *testing.T) (*topology.Topology, Target, *kafkatest.Broker) {
 	t.Helper()
-	top := shop.Topology()
+	return newTargetOf(t, shop.Topology())
+}
+
+func newTargetOf(t *testing.T, top *topology.Topology) (*topology.Topology, Target, *kafkatest.Broker) {
+	t.Helper()
 	top.Partitions = 2
 	broker := kafkatest.Kfake(t)
 	for _, topic := range top.Topics() {
@@ -37,7 +45,7 @@ func newTarget(t *testing.T) (*topology.Topology, Target, *kafkatest.Broker) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	framer := serde.New(client, top.Schemas)
+	framer := serde.New(client, top)
 	if err := framer.Register(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -131,6 +139,56 @@ func TestRestore_goes_on_after_an_interruption(t *testing.T) {
 		}
 		if env.Version != each || len(ids) != ports.RememberedMax || ids[7] != "c1999 [shop.stock.StockReceived] 2000" || ids[0] != "c1992 [shop.stock.StockReceived] 1993" {
 			t.Errorf("%s stands at version %d and remembers %v", r.Key, env.Version, ids)
+		}
+	}
+}
+
+// An archive of a release before is folded by today's code, which upcasts: the
+// table is today's, the memory of commands names what was recorded.
+func TestRestore_folds_older_versions_and_remembers_what_was_recorded(t *testing.T) {
+	stock := domain.NewAggregate("stock", 2, func(s retail.Stock, e domain.Event) retail.Stock {
+		s.OnHand += 12 * int64(e.(*retail.StockAdjusted).Quantity)
+		return s
+	},
+		domain.Handle(func(c *retail.AdjustStock) string { return c.Sku }, nil, func(retail.Stock, *retail.AdjustStock) ([]domain.Event, *domain.Rejection) { return nil, nil }),
+		domain.Upcast[retail.Stock](func(e *retail.StockReceived) *retail.StockAdjusted {
+			return &retail.StockAdjusted{Sku: e.Sku, Quantity: e.Quantity}
+		}),
+		domain.Records[retail.Stock, retail.StockAdjusted](),
+	)
+	evolved := shop.Topology()
+	evolved.Aggregates = []topology.Aggregate{{Aggregate: stock, Owner: "warehouse", Table: "shop.stock.StockTable"}}
+	evolved.Projections = nil
+	top, to, _ := newTargetOf(t, evolved)
+	a, err := open(t, top, map[string][]byte{"stock.avro": written(t, stockHeader(), history(1, 3))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Restore(t.Context(), to); err != nil {
+		t.Fatal(err)
+	}
+	rows := to.committed(t, "shop.stock-table")
+	if len(rows) != 1 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	var env platform.Envelope
+	state := &retail.Stock{}
+	if err := to.Framer.Decode(rows[0].Value, &avro.Joined{Name: "shop.stock.StockTable", Head: &env, Tail: state}); err != nil {
+		t.Fatal(err)
+	}
+	if state.OnHand != 12*(5+5-1) || env.Fold != 2 {
+		t.Errorf("%d on hand by fold %d", state.OnHand, env.Fold)
+	}
+	var types []string
+	for _, c := range env.Recent {
+		types = append(types, c.EventTypes...)
+	}
+	if want := []string{"shop.stock.StockReceived", "shop.stock.StockReceived", "shop.stock.StockAdjusted"}; !slices.Equal(types, want) {
+		t.Errorf("it remembers %v, want %v", types, want)
+	}
+	for i, r := range to.committed(t, "shop.stock.events") {
+		if id, _ := to.Framer.ID(types[i]); binary.BigEndian.Uint32(r.Value[1:]) != id {
+			t.Errorf("event %d was restored under another schema", i)
 		}
 	}
 }

@@ -26,7 +26,7 @@ func live(t *testing.T, top *topology.Topology, e system.Endpoints) *check.Repor
 	if err != nil {
 		t.Fatal(err)
 	}
-	framer := serde.New(registry, top.Schemas)
+	framer := serde.New(registry, top)
 	if err := framer.Load(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -164,7 +164,7 @@ func capture(t *testing.T, top *topology.Topology, e system.Endpoints) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	framer := serde.New(registry, top.Schemas)
+	framer := serde.New(registry, top)
 	if err := framer.Load(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -74,7 +74,7 @@ func reach(t *topology.Topology, e check.Endpoints, bus config.Bus, registry con
 		return nil, err
 	}
 	return &running{
-		endpoints: e, registry: r, framer: serde.New(r, t.Schemas),
+		endpoints: e, registry: r, framer: serde.New(r, t),
 		broker: append(opts, kgo.ClientID("nexus-tool"), kgo.DisableClientMetrics()), user: bus.User,
 	}, nil
 }

@@ -117,6 +117,27 @@ func eachRegistered(ctx context.Context, at registryAt, d topology.Description, 
 	return nil
 }
 
+// eachEdited calls f with every file that is not what its release had.
+func eachEdited(history string, f func(policies.Edited)) error {
+	releases, err := os.ReadDir(history)
+	if err != nil {
+		return err
+	}
+	for _, release := range releases {
+		if !release.IsDir() {
+			continue
+		}
+		edited, err := policies.Unsealed(os.DirFS(history), release.Name())
+		if err != nil {
+			return err
+		}
+		for _, e := range edited {
+			f(e)
+		}
+	}
+	return nil
+}
+
 // eachRefused calls f with every schema that the registry would not take, though we see no break: its level may be
 // stricter than our rule, or its judge another.
 func eachRefused(ctx context.Context, at registryAt, d topology.Description, f func(s topology.SchemaDescription, reason error)) error {
@@ -140,8 +161,8 @@ func schemasCheckCommand(t *topology.Topology) *cobra.Command {
 	var b baseline
 	c := &cobra.Command{
 		Use: "check", Short: "Fail if a schema breaks with one that was released or registered", Args: cobra.NoArgs,
-		Long: "check compares every schema with all its earlier versions: those of the releases, or those of a registry. Of a\n" +
-			"registry it also asks whether it would take the schema.",
+		Long: "check compares every schema with all its earlier versions: those of the releases, or those of a registry. A release\n" +
+			"must still be what it was when it was frozen; a registry is also asked whether it would take the schema.",
 		Example: "  nexus schemas check\n  nexus schemas check --registry http://registry:8081\n  nexus schemas check --config nexus.yaml",
 		RunE: func(c *cobra.Command, _ []string) error {
 			compared, broken := 0, 0
@@ -156,6 +177,12 @@ func schemasCheckCommand(t *topology.Topology) *cobra.Command {
 				}
 				return err
 			})
+			if err == nil && !b.registry.named() {
+				err = eachEdited(b.history, func(e policies.Edited) {
+					broken++
+					fmt.Fprintf(c.OutOrStdout(), "%s %s, in %s: put it back as it was\n", e.Subject, e.Reason, e.Release)
+				})
+			}
 			if err == nil && b.registry.named() {
 				err = eachRefused(c.Context(), b.registry, t.Describe(), func(s topology.SchemaDescription, reason error) {
 					if !seen[s.Subject] {
@@ -233,7 +260,7 @@ func schemasRegisterCommand(t *topology.Topology) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = serde.New(registry, t.Schemas).Register(c.Context())
+			err = serde.New(registry, t).Register(c.Context())
 			if errors.Is(err, ports.ErrIncompatible) || errors.Is(err, ports.ErrInvalidSchema) {
 				return Violated{err}
 			}
@@ -252,7 +279,8 @@ func schemasFreezeCommand(t *topology.Topology) *cobra.Command {
 	var history string
 	c := &cobra.Command{
 		Use: "freeze RELEASE", Short: "Write today's schemas down as those of a release", Args: cobra.ExactArgs(1),
-		Long:    "freeze writes one self-contained file per schema to HISTORY/RELEASE. A release that is there already is never changed.",
+		Long: "freeze writes one self-contained file per schema to HISTORY/RELEASE, and their sums to SHA256SUMS, by which nexus verify and\n" +
+			"nexus schemas check find a release that was edited. A release that is there already is never changed.",
 		Example: "  nexus schemas freeze 0.1.0",
 		RunE: func(c *cobra.Command, args []string) error {
 			dir := filepath.Join(history, args[0])
@@ -263,8 +291,13 @@ func schemasFreezeCommand(t *topology.Topology) *cobra.Command {
 				return err
 			}
 			d := t.Describe()
+			files := map[string][]byte{}
 			for _, s := range d.Schemas {
-				if err := os.WriteFile(filepath.Join(dir, s.Subject+".avsc"), indented(s.Schema), 0o644); err != nil { //nolint:gosec // the same
+				files[s.Subject+".avsc"] = indented(s.Schema)
+			}
+			files[policies.SumsFile] = policies.Seal(files)
+			for name, text := range files {
+				if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil { //nolint:gosec // the same
 					return err
 				}
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/policies"
 )
 
 // folder writes files, by their paths, and returns where they are.
@@ -270,7 +271,7 @@ func TestVerify_prints_the_facts(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &facts); err != nil {
 		t.Fatal(err)
 	}
-	if facts.Version != "1.1" || facts.Topology.Context != "shop" || facts.Source.Packages[0].Calls[0].Call != "net/http.Get" || facts.Deploy.Workloads[0].Name != "order" {
+	if facts.Version != policies.FactsVersion || facts.Topology.Context != "shop" || facts.Source.Packages[0].Calls[0].Call != "net/http.Get" || facts.Deploy.Workloads[0].Name != "order" {
 		t.Errorf("%s", out)
 	}
 }

@@ -2,6 +2,7 @@ package programtest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,8 @@ type Process struct {
 	Data string     // the data folder
 	File string     // the configuration file; "" for one that has none
 	Log  Transcript // what all of its processes printed
+	// Program is what runs next, of [Build]; "" is the module's own.
+	Program string
 
 	args      []string
 	endpoints atomic.Pointer[Endpoints]
@@ -79,7 +82,7 @@ func Instance(t testing.TB, dir, name string, s Settings) *Process {
 // Begin starts a process and does not wait.
 func (p *Process) Begin(t testing.TB, more ...string) {
 	t.Helper()
-	cmd := exec.Command(binary, slices.Concat(p.args, more)...) //nolint:gosec,noctx // the program, which lives until the test ends it
+	cmd := exec.Command(cmp.Or(p.Program, binary), slices.Concat(p.args, more)...) //nolint:gosec,noctx // the program, which lives until the test ends it
 	cmd.Stdout, cmd.Stderr = &p.Log, &p.Log
 	if err := begin(cmd); err != nil {
 		t.Fatal(err)

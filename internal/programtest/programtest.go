@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -22,25 +25,52 @@ const Patience = 2 * time.Minute
 // toolPatience bounds a subcommand.
 const toolPatience = 5 * time.Minute
 
-var binary string
+var (
+	folder, binary string   // where programs are built, and the module's own
+	buildFlags     []string // of go build
+	builds         sync.Mutex
+)
 
 // Main is the TestMain of a package that runs the program: it builds it, with the flags of go build, and runs the tests.
 func Main(m *testing.M, flags ...string) {
-	dir, err := os.MkdirTemp("", "nexus-program-")
-	if err != nil {
+	var err error
+	if folder, err = os.MkdirTemp("", "nexus-program-"); err != nil {
 		panic(err)
 	}
-	binary = filepath.Join(dir, "nexus")
-	args := append([]string{"build", "-o", binary}, flags...)
-	//nolint:gosec,noctx // the module's own program, built once
-	if out, err := exec.Command("go", append(args, "github.com/nexusblueprint/nexus/cmd/nexus")...).CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building the program: %v\n%s", err, out)
+	buildFlags = flags
+	if binary, err = build("github.com/nexusblueprint/nexus/cmd/nexus"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	go starter()
 	code := m.Run()
-	_ = os.RemoveAll(dir)
+	_ = os.RemoveAll(folder)
 	os.Exit(code)
+}
+
+// Build builds another program as Main built the module's, once.
+func Build(t testing.TB, pkg string) (program string) {
+	t.Helper()
+	builds.Lock()
+	defer builds.Unlock()
+	program, err := build(pkg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+func build(pkg string) (program string, err error) {
+	program = filepath.Join(folder, path.Base(pkg))
+	if _, err := os.Stat(program); err == nil {
+		return program, nil
+	}
+	args := slices.Concat([]string{"build", "-o", program}, buildFlags, []string{pkg})
+	//nolint:gosec,noctx // a program of this module
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building %s: %w\n%s", pkg, err, out)
+	}
+	return program, nil
 }
 
 var starts = make(chan func())
@@ -71,13 +101,18 @@ func Command(ctx context.Context, args ...string) *exec.Cmd {
 // Run executes a subcommand and returns what it printed and its exit code.
 func Run(t testing.TB, args ...string) (out string, code int) {
 	t.Helper()
+	return runOf(t, binary, args...)
+}
+
+func runOf(t testing.TB, program string, args ...string) (out string, code int) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), toolPatience)
 	defer cancel()
-	cmd := Command(ctx, args...)
+	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // one that was just built
 	text, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && (!errors.As(err, &exit) || ctx.Err() != nil) {
-		t.Fatalf("nexus %s: %v\n%s", strings.Join(args, " "), errors.Join(err, ctx.Err()), Tail(string(text)))
+		t.Fatalf("%s %s: %v\n%s", filepath.Base(program), strings.Join(args, " "), errors.Join(err, ctx.Err()), Tail(string(text)))
 	}
 	return string(text), cmd.ProcessState.ExitCode()
 }
@@ -85,9 +120,15 @@ func Run(t testing.TB, args ...string) (out string, code int) {
 // Must is Run for what has to succeed.
 func Must(t testing.TB, args ...string) (out string) {
 	t.Helper()
-	out, code := Run(t, args...)
+	return MustOf(t, binary, args...)
+}
+
+// MustOf is Must for a program of [Build].
+func MustOf(t testing.TB, program string, args ...string) (out string) {
+	t.Helper()
+	out, code := runOf(t, program, args...)
 	if code != 0 {
-		t.Fatalf("nexus %s: exit code %d\n%s", strings.Join(args, " "), code, Tail(out))
+		t.Fatalf("%s %s: exit code %d\n%s", filepath.Base(program), strings.Join(args, " "), code, Tail(out))
 	}
 	return out
 }

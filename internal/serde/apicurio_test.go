@@ -21,11 +21,11 @@ func TestSerde_onApicurio(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	running := New(registry, sets)
+	running := New(registry, program)
 	if err := running.Load(t.Context()); !errors.Is(err, ErrNotRegistered) {
 		t.Fatalf("loading from an empty registry: %v", err)
 	}
-	if err := New(registry, sets).Register(t.Context()); err != nil {
+	if err := New(registry, program).Register(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := running.Load(t.Context()); err != nil {
@@ -60,7 +60,7 @@ func TestSerde_onApicurio(t *testing.T) {
 	if body, err := running.JSON(frame(thing, []byte{2})); err != nil || string(body) != `{"a":1}` {
 		t.Errorf("the id after the restart: %s, %v", body, err)
 	}
-	again := New(registry, sets)
+	again := New(registry, program)
 	if err := again.Load(t.Context()); err != nil || !reflect.DeepEqual(again.known.Load().ids, running.known.Load().ids) {
 		t.Errorf("ids after the restart: %v\n%v\nbefore\n%v", err, again.known.Load().ids, running.known.Load().ids)
 	}
@@ -72,7 +72,7 @@ func TestSerde_judgesTheLevels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(registry, sets)
+	s := New(registry, program)
 	if err := s.Register(t.Context()); err != nil {
 		t.Fatal(err)
 	}

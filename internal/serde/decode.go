@@ -46,10 +46,22 @@ func (s *Serde) Decode(framed []byte, into avro.Record) error {
 	return s.decodeOther(w, payload, into)
 }
 
-// DecodeNew returns the framed value as a new record of the program's type for the schema it was written with.
+// DecodeNew returns the framed value as a new record of the program's type for the schema it was written with; an event
+// of an older version as the event that the aggregate's upcasters make of it. It is how every stored event is read for
+// today's code.
 //
-// Errors: as Decode; [ErrUnknownSchema] also if the program has no type of that name.
+// Errors: as Decode; [ErrUnknownSchema] also if the program has no type of that name; [ErrDecode] also where an upcaster
+// panics.
 func (s *Serde) DecodeNew(framed []byte) (avro.Record, error) {
+	rec, err := s.decodeStored(framed)
+	if err != nil || len(s.upcasters) == 0 {
+		return rec, err
+	}
+	return s.upcast(rec)
+}
+
+// decodeStored is DecodeNew for the version that was written.
+func (s *Serde) decodeStored(framed []byte) (avro.Record, error) {
 	id, payload, err := unframe(framed)
 	if err != nil {
 		return nil, err

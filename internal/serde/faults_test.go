@@ -68,7 +68,7 @@ func lying(t *testing.T, server *registrytest.Server, subject string, change fun
 func TestSerde_findsOutAWrongID(t *testing.T) {
 	const subject = "shop.order.OrderPlaced"
 	server := registrytest.Apicurio(t)
-	honest := New(reach(t, server.URL), sets)
+	honest := New(reach(t, server.URL), program)
 	if err := honest.Register(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestSerde_findsOutAWrongID(t *testing.T) {
 	} {
 		s := New(reach(t, lying(t, server, subject, func(answer string) string {
 			return strings.Replace(answer, fmt.Sprintf(`"id":%d`, right), fmt.Sprintf(`"id":%d`, c.wrong), 1)
-		})), sets)
+		})), program)
 		err := s.Load(t.Context())
 		if !errors.Is(err, ErrWrongID) || errors.Is(err, ErrRegistry) || !strings.Contains(err.Error(), subject) ||
 			!strings.Contains(err.Error(), strconv.Itoa(int(c.wrong))) || !strings.Contains(err.Error(), c.meant) {
@@ -118,7 +118,7 @@ func TestSerde_onASlowRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	link := linktest.Open(t, "127.0.0.1:0", target.Host)
-	s := New(reach(t, "http://"+link.Addr+target.Path), sets)
+	s := New(reach(t, "http://"+link.Addr+target.Path), program)
 	if err := s.Register(t.Context()); err != nil {
 		t.Fatal(err)
 	}

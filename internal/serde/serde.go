@@ -1,6 +1,7 @@
 // Package serde puts records into Confluent framing and takes them out again: a zero byte, the schema's id in the
 // registry as four bytes, then Avro. It is the gate of publication: a record whose schema is not registered is not
-// framed. It reads what other releases wrote by resolving their schema to the one compiled in.
+// framed. It reads what other releases wrote by resolving their schema to the one compiled in, and events of older
+// versions by the topology's upcasters.
 //
 // It does not decide what becomes of a record that cannot be read, and it knows no topics.
 package serde
@@ -22,16 +23,18 @@ import (
 	"github.com/nexusblueprint/nexus/internal/clock"
 	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
+	"github.com/nexusblueprint/nexus/topology"
 )
 
 const lookupsAtATime = 8
 
-// Serde frames the records of some schema sets. It is safe for concurrent use.
+// Serde frames the records of a topology. It is safe for concurrent use.
 type Serde struct {
-	registry ports.SchemaRegistry
-	sets     avro.Sets
-	clock    clock.Clock
-	patience time.Duration // with the registry, for a schema that a value needs
+	registry  ports.SchemaRegistry
+	sets      avro.Sets
+	upcasters map[string]topology.Aggregate // by the older events that they make newer
+	clock     clock.Clock
+	patience  time.Duration // with the registry, for a schema that a value needs
 
 	known       atomic.Pointer[known]
 	writers     sync.Map // uint32 → *writer
@@ -47,10 +50,10 @@ type known struct {
 	types map[uint32]*avro.Entry // by id
 }
 
-// New returns a Serde that knows no ids yet: call Load or Register before anything is to be framed. Reading works
-// at once.
-func New(registry ports.SchemaRegistry, sets avro.Sets) *Serde {
-	s := &Serde{registry: registry, sets: sets, clock: clock.System{}, patience: fetchTimeout}
+// New returns a Serde for the schemas and events of a topology. It knows no ids yet: call Load or Register before
+// anything is to be framed. Reading works at once.
+func New(registry ports.SchemaRegistry, t *topology.Topology) *Serde {
+	s := &Serde{registry: registry, sets: t.Schemas, upcasters: upcasters(t), clock: clock.System{}, patience: fetchTimeout}
 	s.known.Store(&known{})
 	return s
 }

@@ -22,9 +22,13 @@ import (
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/schemas/avro/retail"
+	"github.com/nexusblueprint/nexus/topology"
 )
 
 var sets = avro.Sets{platform.Schemas, retail.Schemas}
+
+// program is a topology that has nothing but schemas.
+var program = &topology.Topology{Schemas: sets}
 
 // fixture is a registry and a Serde on it. While down is set, the registry answers 503.
 type fixture struct {
@@ -50,7 +54,7 @@ func start(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Serde = New(client, sets)
+	f.Serde = New(client, program)
 	return f
 }
 

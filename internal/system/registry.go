@@ -35,7 +35,7 @@ func (s *System) openEmbeddedRegistry(ctx context.Context) error {
 	if s.registry, err = confluent.New(config.Registry{URL: s.endpoint}); err != nil {
 		return err
 	}
-	s.serde = serde.New(s.registry, s.topology.Schemas)
+	s.serde = serde.New(s.registry, s.topology)
 	return s.register(ctx)
 }
 
@@ -56,7 +56,7 @@ func (s *System) openSharedRegistry(ctx context.Context) (err error) {
 	if s.registry, err = confluent.New(s.settings.Registry); err != nil {
 		return err
 	}
-	s.serde = serde.New(s.registry, s.topology.Schemas)
+	s.serde = serde.New(s.registry, s.topology)
 	if s.seed != nil {
 		if err := s.register(ctx); err != nil {
 			return err

@@ -61,7 +61,7 @@ func TestRun_goes_on_without_its_registry(t *testing.T) {
 
 	top := twoPartitions()
 	stock, _ := top.Aggregate("stock")
-	framer := serde.New(direct, top.Schemas)
+	framer := serde.New(direct, top)
 	if err := framer.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func settings(t *testing.T, b *kafkatest.Broker, registered bool) config.Config 
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := serde.New(client, twoPartitions().Schemas).Register(t.Context()); err != nil {
+		if err := serde.New(client, twoPartitions()).Register(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,7 +1,7 @@
 # METADATA
 # title: decisions, folds and projections are pure
 # description: >-
-#   Validate, decide, evolve, split and apply run again at every replay and
+#   Validate, decide, evolve, upcasters, split and apply run again at every replay and
 #   rebuild: what differs from run to run, writes, or reaches outside gives
 #   other state and other documents than before.
 # custom:

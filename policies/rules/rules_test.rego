@@ -79,8 +79,9 @@ test_schema_evolution_finds_a_break_and_a_removal if {
 	history := {
 		"incompatibilities": [{"subject": "s", "with": "release 0.1.0", "reason": "field x is gone"}],
 		"removed": [{"subject": "t", "release": "0.1.0"}],
+		"edited": [{"subject": "u", "release": "0.1.0", "reason": "is not what was released"}],
 	}
-	count(schema_evolution.violations) == 2 with input as {"history": history}
+	count(schema_evolution.violations) == 3 with input as {"history": history}
 }
 
 test_temporal_limits_passes_ten if count(temporal_limits.violations) == 0 with input as {"topology": topology}

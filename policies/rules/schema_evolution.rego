@@ -2,14 +2,15 @@
 # title: no breaking schema change
 # description: >-
 #   The log is read for ever, and two releases run side by side: a schema must
-#   read and be read by every version that was released or registered, and an
-#   event is never renamed or removed.
+#   read and be read by every version that was released or registered, an event
+#   is never renamed or removed, and what was released is never edited.
 # custom:
 #   severity: error
 #   needs: [history]
 #   remedy: >-
 #     Give new fields a default; never rename or retype a field, nor remove one
-#     without a default, nor a schema; write a new event instead.
+#     without a default, nor a schema; write a new event instead, and an upcaster
+#     from the old one. Put a release that was edited back as it was.
 package nexus.rules.schema_evolution
 
 violations contains {
@@ -24,4 +25,11 @@ violations contains {
 	"detail": sprintf("was released in %s and is gone: events under it may be in the log, so it stays", [removed.release]),
 } if {
 	some removed in input.history.removed
+}
+
+violations contains {
+	"place": sprintf("schema %s", [edited.subject]),
+	"detail": sprintf("%s, in %s: the log holds what that release wrote, so put its folder back as it was", [edited.reason, edited.release]),
+} if {
+	some edited in input.history.edited
 }

@@ -14,6 +14,7 @@ import (
 var roles = map[string][]string{
 	"NewAggregate": {"", "", "evolve"},
 	"Handle":       {"id", "validate", "decide"},
+	"Upcast":       {"upcast"},
 	"From":         {"split"},
 	"Apply":        {"apply"},
 }
