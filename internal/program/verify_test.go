@@ -239,7 +239,7 @@ func TestVerify_asks_rules_of_the_users_own(t *testing.T) {
 		"rego_parse_error":                     strings.Replace(rule, "} if {", "} if", 1),
 		"a rule's package is nexus.rules.<id>": strings.Replace(rule, "short_names", "short.names", 1),
 		"packages nexus.rules.<id> there":      strings.Replace(rule, "nexus.rules.", "nexus.rule.", 1),
-		"there is no rule in the folder":       "",
+		"there is no rule in /":                "",
 	} {
 		files := map[string]string{"short.rego": text}
 		if text == "" {
