@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"encoding/base64"
+	"maps"
 	"net/url"
 	"os"
 	"path"
@@ -137,7 +138,7 @@ func (f *Facts) compose(d *Document, name string) {
 	}
 	w.published(d)
 	w.Role = roleOf(&w)
-	if s["image"] == nil && s["build"] == nil && s["extends"] == nil {
+	if !isService(s) {
 		w.Role = f.roleElsewhere(&w)
 	}
 	f.Workloads = append(f.Workloads, w)
@@ -185,13 +186,23 @@ func (w *Workload) published(d *Document) {
 	}
 }
 
-// roleElsewhere is the role of a service that another file describes.
+// roleElsewhere is the role of a service that another file describes, with what
+// this one changes of it.
 func (f *Facts) roleElsewhere(w *Workload) string {
 	for i := range f.Documents {
 		s := object(at(f.Documents[i].Content, "services", w.Name))
-		if f.Documents[i].Format == Compose && s["image"] != nil {
-			return roleOf(&Workload{Images: []string{text(s["image"])}, Labels: pairs(s["labels"]), Command: append(words(s["entrypoint"]), words(s["command"])...)})
+		if f.Documents[i].Format != Compose || !isService(s) {
+			continue
 		}
+		whole := Workload{Labels: pairs(s["labels"]), Command: w.Command}
+		maps.Copy(whole.Labels, w.Labels)
+		if len(w.Command) == 0 {
+			whole.Command = append(words(s["entrypoint"]), words(s["command"])...)
+		}
+		if image := text(s["image"]); image != "" {
+			whole.Images = append(whole.Images, image)
+		}
+		return roleOf(&whole)
 	}
 	return w.Role
 }
