@@ -106,28 +106,16 @@ func (f *Facts) file(dir, file string) error {
 		return err
 	}
 	name := filepath.ToSlash(relative)
-	info, err := os.Stat(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		f.Unread = append(f.Unread, Unread{name, 1, "is a link to nothing"}) // such as an editor's lock
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for its writer
-		f.Unread = append(f.Unread, Unread{name, 1, "is no regular file"})
-		return nil
-	}
-	if info.Size() > fileBytesMax {
-		f.Unread = append(f.Unread, Unread{name, 1, fmt.Sprintf("has more than %d bytes", fileBytesMax)})
-		return nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
+	text, why, err := textOf(file)
 	if path.Ext(file) == ".json" && (!bytes.Contains(text, []byte(`"apiVersion"`)) || !bytes.Contains(text, []byte(`"kind"`))) {
-		return nil // most JSON is no manifest
+		return nil // most JSON is no manifest, and may be as large, or as closed, as it likes
+	}
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		f.Unread = append(f.Unread, Unread{name, 1, why})
+		return nil
 	}
 	for dec := yaml.NewDecoder(bytes.NewReader(text)); ; {
 		var node yaml.Node
@@ -141,6 +129,23 @@ func (f *Facts) file(dir, file string) error {
 		}
 		f.document(name, &node)
 	}
+}
+
+// textOf is the text of a file, or why it is none to read.
+func textOf(file string) (text []byte, why string, err error) {
+	info, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, "is a link to nothing", nil // such as an editor's lock
+	case err != nil:
+		return nil, "", err
+	case !info.Mode().IsRegular(): // opening a pipe would wait for its writer
+		return nil, "is no regular file", nil
+	case info.Size() > fileBytesMax:
+		return nil, fmt.Sprintf("has more than %d bytes", fileBytesMax), nil
+	}
+	text, err = os.ReadFile(file)
+	return text, "", err
 }
 
 // hasNames says that the keys of a mapping are names, as in every format judged.

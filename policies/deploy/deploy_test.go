@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -75,6 +76,29 @@ func TestRead_says_what_no_rule_can_judge(t *testing.T) {
 	}
 	if !slices.Equal(f.Unread, want) || len(f.Documents) != 0 {
 		t.Errorf("unread: %+v, documents: %+v", f.Unread, f.Documents)
+	}
+}
+
+func TestRead_leaves_out_JSON_that_it_cannot_take_in(t *testing.T) {
+	dir := t.TempDir()
+	foldertest.Write(t, dir, map[string]string{
+		"data/orders.json": `[{"apiVersion": 1, "kind": "order"}` + strings.Repeat(" ", fileBytesMax) + `]`,
+		"broken.json":      `{"apiVersion": "v1", "kind": ]`,
+	})
+	for link, to := range map[string]string{"gone.json": "nowhere", "itself.json": "itself.json", "folder.json": "data"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.json"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Unread) != 1 || f.Unread[0].File != "broken.json" {
+		t.Errorf("unread: %+v", f.Unread)
 	}
 }
 
