@@ -34,7 +34,7 @@ violations contains {
 	operation in forbidden(role(doc))
 }
 
-forbidden("platform") := {"delete", "alter", "all"}
+forbidden("platform") := {"delete", "alter", "alterconfigs", "all"}
 
 forbidden("break-glass") := {"write", "all"}
 
