@@ -1,14 +1,15 @@
 # What rules read of the command lines in deploy files.
 package nexus.commands
 
-# lines are those of compose services and containers: what they run, with its
-# arguments, as one text.
+# lines are the commands that compose services and containers run: each with its
+# arguments as one text, and each of a shell's by itself.
 lines contains {"file": doc.file, "line": line, "text": text, "image": object.get(container, "image", "")} if {
 	some doc in input.deploy.documents
 	walk(doc.content, [path, container])
 	is_object(container)
 	parts := [part | some part in ["entrypoint", "command", "args"]; container[part]]
-	text := concat(" ", [words(container[part]) | some part in parts])
+	whole := concat(" ", [words(container[part]) | some part in parts])
+	some text in regex.split(`&&|\|\||[;|\n]`, regex.replace(whole, `\\\r?\n`, " ")) # a line goes on after a backslash
 	pointer := concat("/", array.concat([""], [sprintf("%v", [p]) | some p in path]))
 	line := object.get(doc.lines, concat("/", [pointer, parts[0]]), doc.line)
 }
