@@ -1,7 +1,6 @@
 package policies
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -159,8 +158,9 @@ func (c *retyping) compare(at string, now, was *avro.Schema) {
 	if now.Kind() != was.Kind() {
 		return // not read, or a promotion: the rules of Avro tell
 	}
-	if is, before := now.Attribute("logicalType"), was.Attribute("logicalType"); is != before {
-		c.reasons = append(c.reasons, fmt.Sprintf("what was written before is read as something else: at %s the logical type is %s and was %s", at, cmp.Or(is, "none"), cmp.Or(before, "none")))
+	// A type that is only now said, or no longer, may be what the values always were.
+	if is, before := now.Attribute("logicalType"), was.Attribute("logicalType"); is != before && is != "" && before != "" {
+		c.reasons = append(c.reasons, fmt.Sprintf("what was written before is read as something else: at %s the logical type is %s and was %s; put it back, and let a new field have the new one", at, is, before))
 	}
 	switch now.Kind() {
 	case avro.KindArray, avro.KindMap:

@@ -91,3 +91,13 @@ test_temporal_limits_finds_none_and_too_many if {
 		count(temporal_limits.violations) == 1 with input as {"topology": {"limits": limits}}
 	}
 }
+
+test_schema_evolution_says_what_becomes_of_a_registered_version if {
+	every older, way in {"version 3 in the registry": "delete it from the registry", "release 0.1.0": "rename or retype one"} {
+		change := {"subject": "s", "with": older, "reason": "field x is gone"}
+		found := schema_evolution.violations with input as {"history": {"incompatibilities": [change], "removed": [], "edited": []}}
+		count(found) == 1
+		some violation in found
+		contains(violation.detail, way)
+	}
+}

@@ -15,10 +15,15 @@ package nexus.rules.schema_evolution
 
 violations contains {
 	"place": sprintf("schema %s", [change.subject]),
-	"detail": sprintf("breaks with %s: %s; give new fields a default, and never rename or retype one", [change.with, change.reason]),
+	"detail": sprintf("breaks with %s: %s; give new fields a default, and never rename or retype one%s", [change.with, change.reason, way_back(change.with)]),
 } if {
 	some change in input.history.incompatibilities
 }
+
+# A version that was registered by mistake stays in the way of the schema that is right.
+way_back(older) := "; if nothing was written with that version, delete it from the registry (nexus dev: start with --reset, which empties its folder)" if endswith(older, " in the registry")
+
+way_back(older) := "" if not endswith(older, " in the registry")
 
 violations contains {
 	"place": sprintf("schema %s", [removed.subject]),
