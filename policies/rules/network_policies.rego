@@ -107,25 +107,39 @@ everybody(kind, rule) if {
 
 narrow(peer) if {
 	some part in ["podSelector", "namespaceSelector"]
+	narrows(peer, part)
+}
+
+narrows(peer, part) if {
 	some match in ["matchLabels", "matchExpressions"]
 	count(peer[part][match]) > 0
 }
 
-# peers are the services that a rule lets in, or lets be reached.
-peers(rule, way) := {name |
+# peers are the services that a rule lets in, or lets be reached. All pods of
+# another namespace are none of them.
+peers(doc, rule, way) := {name |
 	some peer in object.get(rule, way, [])
-	peer.podSelector
-	some name in selected(peer.podSelector)
+	here(doc, peer)
+	some name in selected(object.get(peer, "podSelector", {}))
 }
+
+here(_, peer) if narrows(peer, "podSelector")
+
+here(_, peer) if {
+	peer.podSelector
+	not narrows(peer, "namespaceSelector")
+}
+
+here(doc, peer) if peer.namespaceSelector.matchLabels["kubernetes.io/metadata.name"] == doc.content.metadata.namespace
 
 endpoints(rule, way) := {name |
 	some peer in object.get(rule, way, [])
 	some name in selected(peer)
 }
 
-callers(rule) := peers(rule, "from") | endpoints(rule, "fromEndpoints")
+callers(doc, rule) := peers(doc, rule, "from") | endpoints(rule, "fromEndpoints")
 
-called(rule) := (peers(rule, "to") | endpoints(rule, "toEndpoints")) | {name |
+called(doc, rule) := (peers(doc, rule, "to") | endpoints(rule, "toEndpoints")) | {name |
 	some service in rule.toServices
 	some name in named(service.k8sService.serviceName)
 }
@@ -134,14 +148,14 @@ opened contains {"doc": policy.doc, "line": line(policy.doc, "ingress", i), "cal
 	some policy in policies
 	some i, rule in policy.doc.content.spec.ingress
 	not everybody(policy.doc.kind, rule)
-	some caller in callers(rule)
+	some caller in callers(policy.doc, rule)
 	some service in selected(policy.about)
 }
 
 opened contains {"doc": policy.doc, "line": line(policy.doc, "egress", i), "caller": caller, "service": service} if {
 	some policy in policies
 	some i, rule in policy.doc.content.spec.egress
-	some service in called(rule)
+	some service in called(policy.doc, rule)
 	some caller in selected(policy.about)
 }
 
