@@ -114,6 +114,9 @@ told(container) if {
 
 told(container) if regex.match(`(?i)auto.create.topics`, json.marshal(container))
 
+# A KRaft controller alone makes no topics. Said by a variable of a map, a list, or Kubernetes.
+told(container) if regex.match(`PROCESS_ROLES(=|":"|","value":")controller"`, json.marshal(container))
+
 # A topic of the context that the topology does not name.
 violations contains {
 	"file": doc.file,
