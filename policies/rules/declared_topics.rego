@@ -121,7 +121,7 @@ told(container) if regex.match(`PROCESS_ROLES(=|":"|","value":")controller"`, js
 violations contains {
 	"file": doc.file,
 	"line": object.get(doc.lines, "/spec/topicName", object.get(doc.lines, "/metadata/name", doc.line)),
-	"detail": sprintf("the KafkaTopic makes %s, which the topology does not name: name it there, or take it out", [name]),
+	"detail": sprintf("the KafkaTopic makes %s, which the topology does not name: name it there, or %s", [name, take_out(name)]),
 } if {
 	some doc in input.deploy.documents
 	name := strimzi.topic(doc)
@@ -129,6 +129,10 @@ violations contains {
 	startswith(name, sprintf("%s.", [context]))
 	not name in {t.name | some t in input.topology.topics}
 }
+
+take_out(name) := "annotate it strimzi.io/managed=false in the cluster before you take it out: Strimzi would delete the events" if strimzi.event_topic(name)
+
+take_out(name) := "take it out" if not strimzi.event_topic(name)
 
 violations contains {
 	"place": "broker: auto.create.topics.enable",

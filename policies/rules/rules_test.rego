@@ -1,6 +1,7 @@
 package nexus.rules_test
 
 import data.nexus.rules.append_only
+import data.nexus.rules.declared_topics
 import data.nexus.rules.direct_calls
 import data.nexus.rules.registered_schemas
 import data.nexus.rules.schema_evolution
@@ -89,6 +90,17 @@ test_temporal_limits_passes_ten if count(temporal_limits.violations) == 0 with i
 test_temporal_limits_finds_none_and_too_many if {
 	every limits in [{}, {"temporalQueriesPerMinute": 0}, {"temporalQueriesPerMinute": 11}] {
 		count(temporal_limits.violations) == 1 with input as {"topology": {"limits": limits}}
+	}
+}
+
+# Strimzi deletes the topic of a KafkaTopic that goes.
+test_declared_topics_says_how_events_outlive_their_manifest if {
+	every name, way in {"shop.old.events": "annotate it strimzi.io/managed=false", "shop.old.commands": "or take it out"} {
+		doc := {"file": "t.yaml", "line": 1, "kind": "KafkaTopic", "name": name, "content": {"spec": {}}, "lines": {}}
+		found := declared_topics.violations with input as {"topology": topology, "deploy": {"documents": [doc]}}
+		count(found) == 1
+		some violation in found
+		contains(violation.detail, way)
 	}
 }
 
