@@ -156,4 +156,11 @@ violations contains {
 	not setting in object.get(elsewhere, topic.kind, set())
 	have := input.live.topics[topic.name].config[setting]
 	have != want
+	not too_short(topic.kind, setting, have)
+}
+
+# Dead letters that are kept for less than 7 days are said there.
+too_short("dead letters", "retention.ms", have) if {
+	have != "-1"
+	to_number(have) < 604800000
 }
