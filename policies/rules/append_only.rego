@@ -57,8 +57,16 @@ violations contains {
 	"detail": sprintf("the port of the event store offers %s: events are appended and read, never changed or removed", [method.name]),
 } if {
 	some method in input.source.eventStoreMethods
-	regex.match(`^(?i)(update|delete|remove|truncate|replace|purge|prune|trim|erase|forget|expire|shred|wipe|destroy|undo|revert|rollback|redact|amend|modify|reset|set|edit|rewrite|overwrite|compact|drop|clear)`, method.name)
+	regex.match(taking_back, lower_first(method.name))
 }
+
+# The verb ends where the next word begins: Updates and Settled take nothing back.
+taking_back := concat("", [
+	`^(update|delete|remove|truncate|replace|purge|prune|trim|erase|forget|expire|shred|wipe|destroy|undo|revert|roll[bB]ack|redact|amend|`,
+	`modify|reset|set|edit|re[wW]rite|over[wW]rite|compact|drop|clear)([A-Z_0-9]|$)`,
+])
+
+lower_first(name) := concat("", [lower(substring(name, 0, 1)), substring(name, 1, -1)])
 
 violations contains {
 	"file": doc.file,
