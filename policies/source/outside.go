@@ -8,7 +8,7 @@ type outside struct {
 	reader *reader
 	list   *listing
 	bodies map[string]map[string]body // by package, then by the function's full name
-	known  map[string]string          // function → what it uses; "": nothing
+	known  map[string]string          // function → what it uses; "": nothing, nor do those that it calls
 }
 
 // chancy are the packages whose names count in another module: clocks,
@@ -19,25 +19,34 @@ var chancy = []string{"time", "math/rand", "math/rand/v2", "crypto/rand", "githu
 // differs is what the function uses, itself or through others, that is not the
 // same at every run; "" if nothing was found.
 func (o *outside) differs(f called) string {
-	if what, ok := o.known[f.name]; ok {
-		return what
-	}
-	o.known[f.name] = "" // while it is looked at, and for what is no function of another module
-	b, ok := o.read(f.of)[f.name]
-	if !ok {
-		return ""
-	}
-	if len(b.impure) > 0 {
-		o.known[f.name] = b.impure[0].Name
-		return b.impure[0].Name
-	}
-	for _, next := range b.calls {
-		if what := o.differs(next); what != "" {
-			o.known[f.name] = what
-			return what
+	asked := map[string]bool{}
+	what := o.follow(f, asked)
+	if what == "" {
+		for name := range asked {
+			o.known[name] = ""
 		}
 	}
-	return ""
+	return what
+}
+
+// follow asks each function once. That one of them found nothing is not known
+// before all have answered: it may call one that is still being asked.
+func (o *outside) follow(f called, asked map[string]bool) string {
+	if what, ok := o.known[f.name]; ok || asked[f.name] {
+		return what
+	}
+	asked[f.name] = true
+	b, what := o.read(f.of)[f.name], ""
+	if len(b.impure) > 0 {
+		what = b.impure[0].Name
+	}
+	for i := 0; what == "" && i < len(b.calls); i++ {
+		what = o.follow(b.calls[i], asked)
+	}
+	if what != "" {
+		o.known[f.name] = what
+	}
+	return what
 }
 
 // read gives the bodies of a package of another module. One that does not
