@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -339,9 +340,9 @@ func (v *fileView) callee(fun ast.Expr) (path, name string) {
 
 // followFolds adds to each fold what the functions it calls refer to.
 func (r *reader) followFolds() {
-	for place, role := range r.wrappers {
+	for _, place := range slices.Sorted(maps.Keys(r.wrappers)) {
 		for _, root := range r.given[place] {
-			root.fold.Role = role
+			root.fold.Role = r.wrappers[place]
 			r.folds = append(r.folds, root)
 		}
 	}

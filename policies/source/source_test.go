@@ -2,6 +2,8 @@ package source
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,6 +104,24 @@ func TestRead_finds_the_folds_of_the_shop(t *testing.T) {
 	for role, least := range map[string]int{"evolve": 4, "id": 5, "validate": 5, "decide": 5, "split": 6, "apply": 6} {
 		if roles[role] < least {
 			t.Errorf("%d functions with the role %s, want at least %d", roles[role], role, least)
+		}
+	}
+}
+
+func TestFollowFolds_lists_the_folds_of_one_line_in_one_order(t *testing.T) {
+	for range 20 {
+		r := &reader{facts: &Facts{}, wrappers: map[string]string{}, given: map[string][]foldRoot{}}
+		for i, role := range []string{"apply", "decide", "evolve", "id", "split", "upcast", "validate"} {
+			r.wrappers[fmt.Sprint(i)] = role
+			r.given[fmt.Sprint(i)] = []foldRoot{{fold: Fold{File: "a.go", Line: 1}}}
+		}
+		r.followFolds()
+		var roles []string
+		for _, fold := range r.facts.Folds {
+			roles = append(roles, fold.Role)
+		}
+		if len(roles) != 7 || !slices.IsSorted(roles) {
+			t.Fatalf("folds: %q", roles)
 		}
 	}
 }
