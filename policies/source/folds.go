@@ -36,6 +36,9 @@ type called struct {
 	at   token.Pos
 }
 
+// handing is a parameter of one function that it gives to one of another.
+type handing struct{ from, to string }
+
 type foldRoot struct {
 	fold Fold
 	body body
@@ -274,6 +277,9 @@ func (r *reader) collectFolds(v *fileView) {
 			} else if given := bodyName(on); given != "" && path != domainKit && isFunction(v.info, arg) {
 				root.body = v.bodyOf(arg)
 				r.given[place(given, i)] = append(r.given[place(given, i)], root)
+				if at := parameter(v.info, within, arg); at >= 0 {
+					r.handed = append(r.handed, handing{place(bodyName(v.info.Defs[within.Name]), at), place(given, i)})
+				}
 			}
 		}
 		return true
@@ -340,6 +346,14 @@ func (v *fileView) callee(fun ast.Expr) (path, name string) {
 
 // followFolds adds to each fold what the functions it calls refer to.
 func (r *reader) followFolds() {
+	for grown := true; grown; {
+		grown = false
+		for _, h := range r.handed {
+			if role := r.wrappers[h.to]; role != "" && r.wrappers[h.from] == "" {
+				r.wrappers[h.from], grown = role, true
+			}
+		}
+	}
 	for _, place := range slices.Sorted(maps.Keys(r.wrappers)) {
 		for _, root := range r.given[place] {
 			root.fold.Role = r.wrappers[place]

@@ -132,7 +132,8 @@ type reader struct {
 	folds    []foldRoot
 	kit      map[types.Object]string // variables that hold a function of the domain kit
 	given    map[string][]foldRoot   // what is given to a parameter of the module's functions
-	wrappers map[string]string       // the roles of such parameters
+	handed   []handing               // to whom the module's functions hand their parameters on
+	wrappers map[string]string       // the roles of parameters that reach the domain kit
 }
 
 func (r *reader) pkg(p *listed) error {
