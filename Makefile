@@ -44,8 +44,10 @@ lint: $(TOOLS)/golangci-lint ## static checks
 unit: ## all tests with the race detector, real Kafka included
 	deploy/local/tools.sh
 	CGO_ENABLED=1 $(GO) build -race ./...
-	others=$$($(GO) list ./... | grep -vxF $(CRASHING:%=-e %)); CGO_ENABLED=1 $(GO) test -race -p 2 -timeout $(TEST_TIMEOUT) $$others
-	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout $(TEST_TIMEOUT) $(CRASHING)
+	others=$$($(GO) list ./... | grep -vxF $(CRASHING:%=-e %)); failed=0; \
+	CGO_ENABLED=1 $(GO) test -race -p 2 -timeout $(TEST_TIMEOUT) $$others || failed=1; \
+	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout $(TEST_TIMEOUT) $(CRASHING) || failed=1; \
+	exit $$failed
 
 fuzz: ## 30 s of each fuzz target
 	./deploy/local/fuzz.sh 30s

@@ -18,20 +18,27 @@ import (
 //	    │                     ▼                   │
 //	    └──────Close───▶  writing ────────────────┘
 //
-// Joins, lookups, views and hot standbys stay in replaying.
+// Joins, lookups, views and hot standbys stay in replaying. Close leads to closed from
+// everywhere; goka may still ask then.
 type mode byte
 
 const (
 	replaying mode = iota // goka replays the changelog: Set or Delete, then SetOffset, per record; what it sets is committed
 	sealed                // no transaction is open: writes are refused
 	writing               // writes belong to the open transaction
+	closed                // writes are refused, and nothing is remembered
 )
 
-// A copy that follows its changelog goes down in batches of this many distinct keys or
-// bytes. A recovery takes more of the memory for rows, see SetOffset.
 const (
-	replayKeys  = 20_000
-	replayBytes = 4 << 20
+	// A copy that follows its changelog goes down when it has this much, or at the next
+	// record after saveAfter.
+	followBytes = 4 << 20
+	// A recovery holds back more, because a long changelog has the same keys again and
+	// again and only their last values are worth a disk: this much of one table, and of
+	// all together half of the memory for rows, but not for longer than recoverAfter,
+	// which bounds what a kill costs.
+	recoverBytes = 32 << 20
+	recoverAfter = 10 * time.Second
 )
 
 // table implements goka's storage.Storage for one partition: an overlay of what is
@@ -112,11 +119,14 @@ func (t *table) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	defer t.sp.close()
-	if err := t.save(); err != nil {
-		return err
-	}
+	err := t.save()
+	t.dropUnsaved() // if that failed: the changelog has them
 	t.forget()
 	t.rows.drop()
+	t.mode = closed
+	if err != nil {
+		return err
+	}
 	return t.touch()
 }
 
@@ -161,7 +171,7 @@ func (t *table) committedValue(key string) ([]byte, error) {
 	}
 	t.mu.Lock()
 	// The store may have been written to between the read and now.
-	if t.rows.version == version {
+	if t.rows.version == version && (t.mode == sealed || t.mode == writing) {
 		t.rows.put(key, v)
 	}
 	t.mu.Unlock()
@@ -189,10 +199,10 @@ func (t *table) put(key string, value []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch t.mode {
-	case sealed:
+	case sealed, closed:
 		return errOutsideTxn
 	case replaying: // the value is a piece of a fetched batch and would keep all of it
-		t.unsaved.put(t.sp.s, key, bytes.Clone(value))
+		t.keep(key, bytes.Clone(value))
 		return nil
 	case writing:
 	}
@@ -219,10 +229,6 @@ func (t *table) setHeaders(key string, h goka.Headers) {
 
 // SetOffset follows each replayed record. Outside of a replay goka does not call
 // it, because the producer hands goka no message; the engine keeps the offset.
-//
-// A recovery goes down when it has half of the memory for rows, all tables together: a
-// long changelog has the same keys again and again, and only their last values are
-// worth a disk. Then a copy saves as it goes, so that little is read again.
 func (t *table) SetOffset(offset int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -231,13 +237,16 @@ func (t *table) SetOffset(offset int64) error {
 	}
 	u := &t.unsaved
 	u.reach(offset, t.now)
-	if u.bytes < replayBytes && (!t.full || len(u.rows) < replayKeys) {
+	due, most := recoverAfter, int64(recoverBytes)
+	if t.full {
+		due, most = saveAfter, followBytes
+	} else if t.sp.s.unsavedTooMuch() {
+		most = followBytes
+	}
+	if u.bytes < most && t.now().Sub(u.since) < due {
 		return nil
 	}
-	if t.full || t.sp.s.unsavedTooMuch() {
-		return t.save()
-	}
-	return nil
+	return t.save()
 }
 
 func (t *table) GetOffset(def int64) (int64, error) {
@@ -260,8 +269,9 @@ func (t *table) MarkRecovered() error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.full = true
-	return t.save()
+	err := t.save()
+	t.full = err == nil
+	return err
 }
 
 // forget empties the overlay. A map that has been large once stays large, and
@@ -296,7 +306,9 @@ func (t *table) seal()  { t.setMode(sealed) }
 
 func (t *table) setMode(m mode) {
 	t.mu.Lock()
-	t.mode = m
+	if t.mode != closed {
+		t.mode = m
+	}
 	t.mu.Unlock()
 }
 
@@ -335,7 +347,7 @@ func (t *table) flush(topic string, produce func(*kgo.Record)) int {
 func (t *table) committed(offset int64) {
 	t.mu.Lock()
 	for i := range t.ents {
-		t.unsaved.put(t.sp.s, t.ents[i].key, t.ents[i].value)
+		t.keep(t.ents[i].key, t.ents[i].value)
 	}
 	t.unsaved.reach(offset, t.now)
 	t.forget()
@@ -364,5 +376,5 @@ func (t *table) IteratorWithRange(start, limit []byte) (storage.Iterator, error)
 func (t *table) active() bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.mode != replaying
+	return t.mode == sealed || t.mode == writing
 }

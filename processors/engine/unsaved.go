@@ -20,7 +20,9 @@ const (
 	unsavedShare = 2
 )
 
-func (u *unsaved) put(s *Store, key string, v []byte) {
+// keep notes a committed value. t.mu is held.
+func (t *table) keep(key string, v []byte) {
+	u := &t.unsaved
 	old, there := u.rows[key]
 	n := rowBytes(key, v)
 	if there {
@@ -31,7 +33,21 @@ func (u *unsaved) put(s *Store, key string, v []byte) {
 	}
 	u.rows[key] = v
 	u.bytes += n
-	s.unsaved.Add(n)
+	if t.counts() {
+		t.sp.s.unsaved.Add(n)
+	}
+}
+
+// counts says whether the table's unsaved rows make others go down before their time.
+// A copy that follows has few, and may have no record for hours that would end them.
+func (t *table) counts() bool { return t.mode != replaying || !t.full }
+
+// dropUnsaved forgets what is unsaved. t.mu is held.
+func (t *table) dropUnsaved() {
+	if t.counts() {
+		t.sp.s.unsaved.Add(-t.unsaved.bytes)
+	}
+	t.unsaved = unsaved{}
 }
 
 // reach notes the changelog offset that the table stands at.
@@ -66,12 +82,16 @@ func (t *table) save() error {
 		return err
 	}
 	t.rows.version++
-	for key, v := range u.rows {
+	rows := u.rows
+	t.dropUnsaved()
+	if t.mode == replaying { // nobody has asked for them yet, and the map was a recovery's
+		return nil
+	}
+	for key, v := range rows {
 		t.rows.put(key, v)
 	}
-	st.unsaved.Add(-u.bytes)
-	clear(u.rows)
-	*u = unsaved{rows: u.rows}
+	clear(rows)
+	u.rows = rows
 	return nil
 }
 

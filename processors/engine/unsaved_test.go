@@ -28,18 +28,37 @@ func newSaving(t *testing.T, tables int, opts ...StoreOption) *saving {
 		t.Fatal(err)
 	}
 	s.session = &session{e: &Engine{store: st}}
-	for p := range int32(tables) {
-		sp, err := st.space("t", p)
-		if err != nil {
+	for range tables {
+		if err := s.replaying().activate(0); err != nil {
 			t.Fatal(err)
 		}
-		table := newTable(sp, p)
-		if err := table.activate(0); err != nil {
-			t.Fatal(err)
-		}
-		s.tables = append(s.tables, table)
 	}
 	return s
+}
+
+// replaying opens another table.
+func (s *saving) replaying() *table {
+	s.t.Helper()
+	p := int32(len(s.tables))
+	sp, err := s.e.store.space("t", p)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	table := newTable(sp, p)
+	s.tables = append(s.tables, table)
+	return table
+}
+
+// replay hands a table a record of its changelog, as goka does.
+func (s *saving) replay(table int, key, value string, offset int64) {
+	s.t.Helper()
+	t := s.tables[table]
+	if err := t.Set(key, []byte(value)); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := t.SetOffset(offset); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // commit writes one value in a transaction of its own.
@@ -154,5 +173,99 @@ func TestUnsaved_DeletesAndIsSeenByIteratorsAndAfterClose(t *testing.T) {
 	}
 	if got := s.stored(0, "a") + " " + s.stored(0, "b"); got != "@3 1@3" {
 		t.Errorf("after a clean end the store has %s", got)
+	}
+}
+
+func TestUnsaved_RecoveryWritesEachKeyOnce(t *testing.T) {
+	s := newSaving(t, 0)
+	table := s.replaying()
+	for i := range int64(100) {
+		s.replay(0, "a", fmt.Sprint(i), i)
+	}
+	s.reads(0, "a", "99")
+	if got := s.stored(0, "a"); got != "@-1" {
+		t.Errorf("saved before the end of a recovery: %s", got)
+	}
+	if at, err := table.GetOffset(-2); err != nil || at != 99 {
+		t.Errorf("the recovery stands at %d, %v", at, err)
+	}
+	if s.e.store.unsaved.Load() == 0 {
+		t.Error("what a recovery holds is not counted")
+	}
+	if err := table.MarkRecovered(); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.stored(0, "a"); got != "99@99" {
+		t.Errorf("after the recovery the store has %s", got)
+	}
+	if n := s.e.store.unsaved.Load() + s.e.store.cachedRows.Load(); n != 0 {
+		t.Errorf("%d bytes stay in memory", n)
+	}
+}
+
+func TestUnsaved_RecoveryIsBoundedInMemoryAndTime(t *testing.T) {
+	s := newSaving(t, 0, WithRowCacheBytes(16<<20))
+	s.replaying()
+	s.replaying()
+	value := string(make([]byte, 64<<10))
+	for i := range int64(1000) {
+		s.replay(int(i%2), fmt.Sprint("key", i), value, i)
+		if n := s.e.store.unsaved.Load(); n > 9<<20 {
+			t.Fatalf("%d bytes are unsaved after %d records", n, i)
+		}
+	}
+	s.replay(0, "late", "1", 1000)
+	s.now = s.now.Add(recoverAfter)
+	s.replay(0, "late", "2", 1001)
+	if got := s.stored(0, "late"); got != "2@1001" {
+		t.Errorf("after %v the store has %s", recoverAfter, got)
+	}
+}
+
+func TestUnsaved_CopySavesAsItGoes(t *testing.T) {
+	s := newSaving(t, 0)
+	copied := s.replaying()
+	s.replay(0, "a", "1", 1)
+	if err := copied.MarkRecovered(); err != nil {
+		t.Fatal(err)
+	}
+	s.replay(0, "a", "2", 2)
+	s.reads(0, "a", "2")
+	if got := s.stored(0, "a"); got != "1@1" {
+		t.Errorf("saved at once: %s", got)
+	}
+	if n := s.e.store.unsaved.Load(); n != 0 {
+		t.Errorf("a copy that follows makes others save for %d bytes", n)
+	}
+	s.now = s.now.Add(saveAfter)
+	s.replay(0, "b", "1", 3)
+	if got := s.stored(0, "a") + " " + s.stored(0, "b"); got != "2@3 1@3" {
+		t.Errorf("after %v the store has %s", saveAfter, got)
+	}
+}
+
+func TestUnsaved_ClosedTableKeepsNothing(t *testing.T) {
+	s := newSaving(t, 0)
+	table := s.replaying()
+	s.replay(0, "a", "1", 1)
+	if err := table.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.stored(0, "a"); got != "1@1" {
+		t.Errorf("after a clean end the store has %s", got)
+	}
+	if err := table.Set("b", []byte("1")); err == nil {
+		t.Error("a closed table takes a write")
+	}
+	if err := table.SetOffset(2); err != nil {
+		t.Error(err)
+	}
+	s.reads(0, "a", "1")
+	table.begin()
+	if err := table.Delete("a"); err == nil {
+		t.Error("a closed table takes a delete")
+	}
+	if n := s.e.store.unsaved.Load() + s.e.store.cachedRows.Load(); n != 0 {
+		t.Errorf("%d bytes stay in memory", n)
 	}
 }
