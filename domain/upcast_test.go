@@ -80,16 +80,26 @@ func TestUpcast_refuses_what_is_no_chain(t *testing.T) {
 		a    *domain.Aggregate
 		want string
 	}{
-		{"a step is missing in the middle", store(domain.Upcast[one](inDozens), domain.Records[one, putV3]()),
-			"gap in the chain of upcasters: test.Put is read as test.PutV2, which is neither declared with Records nor has an upcaster"},
-		{"the last step is missing", store(domain.Upcast[one](inDozens), domain.Upcast[one](withRemark)),
-			"gap in the chain of upcasters: test.PutV2 is read as test.PutV3"},
-		{"two of one step", store(domain.Upcast[one](inDozens), domain.Upcast[one](inDozens), domain.Records[one, putV2]()),
-			"event test.Put has two upcasters"},
-		{"an old version is declared as if it were the newest", store(domain.Records[one, putV1](), domain.Upcast[one](inDozens), domain.Records[one, putV2]()),
-			"event test.Put is declared with Records and has an upcaster to test.PutV2"},
-		{"round for ever", store(domain.Upcast[one](inDozens), domain.Upcast[one](withRemark), domain.Upcast[one](backAgain)),
-			"the upcasters from event test.PutV2 lead back to it"},
+		{
+			"a step is missing in the middle", store(domain.Upcast[one](inDozens), domain.Records[one, putV3]()),
+			"gap in the chain of upcasters: test.Put is read as test.PutV2, which is neither declared with Records nor has an upcaster",
+		},
+		{
+			"the last step is missing", store(domain.Upcast[one](inDozens), domain.Upcast[one](withRemark)),
+			"gap in the chain of upcasters: test.PutV2 is read as test.PutV3",
+		},
+		{
+			"two of one step", store(domain.Upcast[one](inDozens), domain.Upcast[one](inDozens), domain.Records[one, putV2]()),
+			"event test.Put has two upcasters",
+		},
+		{
+			"an old version is declared as if it were the newest", store(domain.Records[one, putV1](), domain.Upcast[one](inDozens), domain.Records[one, putV2]()),
+			"event test.Put is declared with Records and has an upcaster to test.PutV2",
+		},
+		{
+			"round for ever", store(domain.Upcast[one](inDozens), domain.Upcast[one](withRemark), domain.Upcast[one](backAgain)),
+			"the upcasters from event test.PutV2 lead back to it",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := strings.Join(c.a.Faults(), "\n"); !strings.Contains(got, c.want) {
