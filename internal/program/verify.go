@@ -232,8 +232,18 @@ func (v *verification) openReports() (r reports, err error) {
 	return r, nil
 }
 
+// close ends what was not written: an empty file is no report, and those who
+// upload reports refuse it.
 func (r reports) close() {
-	_, _ = r.sarif.Close(), r.junit.Close() // what was written is closed before
+	for _, f := range []*os.File{r.sarif, r.junit} {
+		if f == nil {
+			continue
+		}
+		_ = f.Close() // what was written is closed before
+		if info, err := os.Lstat(f.Name()); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+			_ = os.Remove(f.Name())
+		}
+	}
 }
 
 func (v *verification) write(r reports, verdict policies.Verdict, rules []policies.Rule) error {

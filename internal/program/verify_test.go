@@ -204,6 +204,18 @@ func TestVerify_opens_its_reports_first(t *testing.T) {
 		t.Fatal(err)
 	}
 	verified(t, 2, "--sarif and --junit name one file", dir, "--sarif", report, "--junit", report)
+	fresh := filepath.Join(dir, "fresh") // an empty file is no report, and what stood there before is of another run
+	for _, before := range []string{"", "of another run"} {
+		if before != "" {
+			if err := os.WriteFile(fresh, []byte(before), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		verified(t, 2, "no Go module", filepath.Join(dir, "nothing"), "--sarif", fresh)
+		if _, err := os.Stat(fresh); !os.IsNotExist(err) {
+			t.Errorf("a report of nothing: %v", err)
+		}
+	}
 	verified(t, 2, "--sarif and --junit name one file", dir, "--sarif", report, "--junit", link)
 	if info, err := os.Stat(report); err != nil || info.Size() < 1<<20 {
 		t.Errorf("what stood there is gone: %v", err)
