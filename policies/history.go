@@ -111,41 +111,44 @@ func (h *History) Compare(subject, with, today, older string) error {
 // Breaks lists why two versions of a schema cannot live side by side: what the
 // newer cannot read of the older, and the other way round.
 func Breaks(newer, older string) ([]string, error) {
-	backward, err := compat.Check(newer, older)
+	now, err := parse(newer)
 	if err != nil {
 		return nil, err
 	}
-	forward, err := compat.Check(older, newer)
-	if err != nil {
-		return nil, err
+	was, err := parse(older)
+	if err != nil { // a registry may hold what was never ours: Protobuf, say, or a part of a schema
+		return []string{fmt.Sprintf("it is no schema that this program reads: %v", err)}, nil
 	}
-	reasons, err := retyped(newer, older)
-	if err != nil {
-		return nil, err
-	}
-	for _, i := range backward {
+	reasons := retyped(now.avro, was.avro)
+	for _, i := range compat.CheckSchemas(now.compat, was.compat) {
 		reasons = append(reasons, "what was written before cannot be read: "+i.String())
 	}
-	for _, i := range forward {
+	for _, i := range compat.CheckSchemas(was.compat, now.compat) {
 		reasons = append(reasons, "the earlier version cannot read it: "+i.String())
 	}
 	return reasons, nil
 }
 
+// parsed is a schema for those who compare it.
+type parsed struct {
+	avro   *avro.Schema
+	compat *compat.Schema
+}
+
+func parse(text string) (p parsed, err error) {
+	if p.avro, err = avro.ParseSchema(text); err != nil {
+		return p, err
+	}
+	p.compat, err = compat.Parse(text)
+	return p, err
+}
+
 // retyped lists what is read without error and means something else: values
 // whose logical type is another, such as micro- instead of milliseconds.
-func retyped(newer, older string) ([]string, error) {
-	now, err := avro.ParseSchema(newer)
-	if err != nil {
-		return nil, err
-	}
-	was, err := avro.ParseSchema(older)
-	if err != nil {
-		return nil, err
-	}
+func retyped(now, was *avro.Schema) []string {
 	c := retyping{seen: map[string]bool{}}
 	c.compare("", now, was)
-	return c.reasons, nil
+	return c.reasons
 }
 
 type retyping struct {

@@ -95,3 +95,16 @@ func TestReadHistory_judges_today_against_every_release(t *testing.T) {
 		t.Errorf("violations at %s: %v", got, v.Violations)
 	}
 }
+
+// A registry may hold under a name of ours what somebody else put there.
+func TestBreaks_of_a_version_that_is_no_schema(t *testing.T) {
+	const today = `{"type":"record","name":"a.A","fields":[]}`
+	for _, older := range []string{`syntax = "proto3"; message A {}`, `{"type":"object"}`, `{"type":"record","name":"a.A","fields":[{"name":"x","type":"b.Elsewhere"}]}`} {
+		if reasons, err := Breaks(today, older); err != nil || len(reasons) != 1 || !strings.HasPrefix(reasons[0], "it is no schema that this program reads: ") {
+			t.Errorf("%s: %q, error %v", older, reasons, err)
+		}
+	}
+	if _, err := Breaks("today's", today); err == nil {
+		t.Error("today's may be no schema")
+	}
+}

@@ -24,30 +24,40 @@ const (
 // ask makes a request, again while the registry gives no answer that counts, and puts an error into words. All requests
 // may be repeated. A registry that never answered yet gets the patience of one request for all tries: it is silent, not slow.
 func (r *Registry) ask(ctx context.Context, act string, request func(context.Context) error) error {
-	bounded := ctx
-	if !r.answered.Load() {
+	bounded, answered := ctx, r.answered.Load()
+	if !answered {
 		var cancel context.CancelFunc
 		bounded, cancel = context.WithTimeout(ctx, r.patience)
 		defer cancel()
 	}
 	pause := r.firstPause
 	for try := 1; ; try++ {
-		err := request(bounded)
+		err := r.try(bounded, request)
 		if err == nil || errors.As(err, new(*sr.ResponseError)) {
 			r.answered.Store(true)
 		}
+		waited := r.patience.String()
+		if answered {
+			waited = fmt.Sprintf("%d tries of %v", try, r.patience)
+		}
 		if !passes(err) || bounded.Err() != nil || try == tries {
-			return r.explain(ctx, act, err)
+			return r.explain(ctx, act, err, waited)
 		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
 		case <-bounded.Done():
 			timer.Stop()
-			return r.explain(ctx, act, err)
+			return r.explain(ctx, act, err, waited)
 		}
 		pause *= 2
 	}
+}
+
+func (r *Registry) try(ctx context.Context, request func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, r.patience)
+	defer cancel()
+	return request(ctx)
 }
 
 // passes says whether an error may be gone at the next try.
@@ -65,7 +75,7 @@ func passes(err error) bool {
 
 // explain turns an error of the client into one of the port. The client's own texts hold URLs, which config has found
 // free of secrets, and never headers.
-func (r *Registry) explain(ctx context.Context, act string, err error) error {
+func (r *Registry) explain(ctx context.Context, act string, err error, waited string) error {
 	var answer *sr.ResponseError
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -76,7 +86,7 @@ func (r *Registry) explain(ctx context.Context, act string, err error) error {
 	case errors.As(err, &tooLarge):
 		return fmt.Errorf("%s: the answer of %s is larger than %d bytes", act, r.place, tooLarge.Limit)
 	case passes(err):
-		return fmt.Errorf("%s: %w: %s: %s", act, ports.ErrRegistryUnavailable, r.place, r.unanswered(err))
+		return fmt.Errorf("%s: %w: %s: %s", act, ports.ErrRegistryUnavailable, r.place, unanswered(err, waited))
 	case !errors.As(err, &answer):
 		return fmt.Errorf("%s: %w", act, err)
 	}
@@ -97,13 +107,13 @@ func (r *Registry) explain(ctx context.Context, act string, err error) error {
 }
 
 // unanswered says why there is no answer, without the URL that the client repeats, and what to do.
-func (r *Registry) unanswered(err error) string {
+func unanswered(err error, waited string) string {
 	var request *url.Error
 	var dial *net.OpError
 	var answer *sr.ResponseError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("nothing within %v: look at its log, and whether this is its address", r.patience)
+		return fmt.Sprintf("no answer in %s: look at its log, and whether this is its address", waited)
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return dial.Error() + ": start it, or correct the address"
 	case errors.As(err, &answer):

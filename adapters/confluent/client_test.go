@@ -148,12 +148,17 @@ func TestRegistry_waitsOnceForASilentRegistry(t *testing.T) {
 	}
 	r.patience = 100 * time.Millisecond
 	_, _, err := r.Text(t.Context(), 1)
-	const want = "nothing within 100ms: look at its log"
+	const want = "no answer in 100ms: look at its log"
 	if !errors.Is(err, ports.ErrRegistryUnavailable) || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), "http://") != 1 {
 		t.Errorf("%v; want: %s", err, want)
 	}
 	if n := requests.Load(); n != 1 {
 		t.Errorf("%d requests, each as patient", n)
+	}
+	r.answered.Store(true) // it is slow: each try has the patience, and the error says so
+	_, _, err = r.Text(t.Context(), 1)
+	if n := requests.Load(); !errors.Is(err, ports.ErrRegistryUnavailable) || !strings.Contains(err.Error(), "no answer in 4 tries of 100ms: look at its log") || n != 1+tries {
+		t.Errorf("%v after %d requests", err, n-1)
 	}
 }
 

@@ -18,7 +18,7 @@ func options(cfg config.Registry) ([]sr.ClientOpt, error) {
 	}
 	opts := []sr.ClientOpt{
 		sr.URLs(cfg.URL), sr.UserAgent("nexus"),
-		sr.HTTPClient(&http.Client{Timeout: patience, Transport: bounded{transport}}),
+		sr.HTTPClient(&http.Client{Transport: bounded{transport}}),
 	}
 	if cfg.User != "" {
 		opts = append(opts, sr.BasicAuth(cfg.User, cfg.Password.Reveal()))

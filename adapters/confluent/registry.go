@@ -26,7 +26,7 @@ type Registry struct {
 	cl         *sr.Client
 	place      string // for messages
 	answered   atomic.Bool
-	patience   time.Duration // until it has answered
+	patience   time.Duration // with one request; until it has answered, with all tries
 	firstPause time.Duration
 }
 

@@ -268,7 +268,7 @@ func exposed(path string, info fs.FileInfo) string {
 	case mine && mode&0o077 != 0:
 		return fmt.Sprintf("%s (mode %04o) is open to other users of this machine: chmod 600 %[1]s", path, mode)
 	case mode&0o007 != 0:
-		return fmt.Sprintf("%s (mode %04o) is another user's and open to all of this machine: chmod 640 %[1]s, with a group of this process", path, mode)
+		return fmt.Sprintf("%s (mode %04o) is another user's and open to all of this machine: chmod 640 %[1]s, with a group of this process; for a secret that Kubernetes mounts, defaultMode: 0440 and an fsGroup", path, mode)
 	}
 	return ""
 }

@@ -280,20 +280,21 @@ func clearSite(site string, out io.Writer) {
 	}) {
 		return
 	}
-	remove := os.Remove // an empty one may be about to be held
+	// An empty one may be about to be held: whoever made it makes it again.
+	remove, why := os.Remove, "which is empty"
 	if len(entries) > 0 {
 		held, err := datadir.Open(filepath.Join(site, siteHeld), false)
 		if err != nil {
 			return
 		}
 		defer func() { _ = held.Close() }()
-		remove = os.RemoveAll
+		remove, why = os.RemoveAll, "which an interrupted import left"
 	}
 	if err := remove(site); err != nil {
-		fmt.Fprintf(out, "an interrupted import left %s, which cannot be removed: %v\n", site, err)
+		fmt.Fprintf(out, "%s, %s, cannot be removed: %v\n", site, why, err)
 		return
 	}
-	fmt.Fprintf(out, "removed %s, which an interrupted import left\n", site)
+	fmt.Fprintf(out, "removed %s, %s\n", site, why)
 }
 
 // workshop is where the folder is made.

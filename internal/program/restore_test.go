@@ -400,8 +400,8 @@ func TestEventsImport_clears_up_after_one_that_was_killed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, gone := range []string{killed.site, early.site, empty} {
-		if _, err := os.Stat(gone); !os.IsNotExist(err) || !strings.Contains(out.String(), "removed "+gone+", which an interrupted import left") {
+	for gone, why := range map[string]string{killed.site: "which an interrupted import left", early.site: "which an interrupted import left", empty: "which is empty"} {
+		if _, err := os.Stat(gone); !os.IsNotExist(err) || !strings.Contains(out.String(), "removed "+gone+", "+why) {
 			t.Errorf("%s: %v\n%s", gone, err, &out)
 		}
 	}

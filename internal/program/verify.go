@@ -172,6 +172,10 @@ func (v *verification) askBroker(ctx context.Context, facts *policies.Facts) (un
 	if err != nil {
 		return nil, err
 	}
+	facts.Configuration = system.ConfigurationFacts(settings)
+	if settings.Bus.Embedded() { // lives in another process, which lets nobody else write
+		return nil, nil
+	}
 	opts, err := kafka.Options(settings.Bus)
 	if err != nil {
 		return nil, err
@@ -191,7 +195,7 @@ func (v *verification) askBroker(ctx context.Context, facts *policies.Facts) (un
 		live = system.BrokerFacts(ctx, v.topology, client, settings.Bus)
 	}
 	live.Registry = facts.Live.Registry
-	facts.Configuration, facts.Live = system.ConfigurationFacts(settings), live
+	facts.Live = live
 	return unreached, nil
 }
 
@@ -228,8 +232,18 @@ func (v *verification) openReports() (r reports, err error) {
 	return r, nil
 }
 
+// close ends what was not written: an empty file is no report, and those who
+// upload reports refuse it.
 func (r reports) close() {
-	_, _ = r.sarif.Close(), r.junit.Close() // what was written is closed before
+	for _, f := range []*os.File{r.sarif, r.junit} {
+		if f == nil {
+			continue
+		}
+		_ = f.Close() // what was written is closed before
+		if info, err := os.Lstat(f.Name()); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+			_ = os.Remove(f.Name())
+		}
+	}
 }
 
 func (v *verification) write(r reports, verdict policies.Verdict, rules []policies.Rule) error {

@@ -70,6 +70,16 @@ func TestVerify_judges_against_a_registry(t *testing.T) {
 	verified(t, 2, "http://127.0.0.1:1", folder(t, map[string]string{"go.mod": "module example.com/shop\n\ngo 1.26\n", "shop.go": "package shop\n"}), "--registry", "http://127.0.0.1:1")
 }
 
+// The embedded broker is in the process that runs on it; its registry may be a server.
+func TestVerify_judges_the_registry_of_a_configuration_with_an_embedded_broker(t *testing.T) {
+	config := filepath.Join(folder(t, map[string]string{"nexus.yaml": "registry: " + world.Registry + "\n"}), "nexus.yaml")
+	module := folder(t, map[string]string{"go.mod": "module example.com/shop\n\ngo 1.26\n", "shop.go": "package shop\n"})
+	out := verified(t, 0, " 0 violations", module, "--config", config)
+	if strings.Contains(out, "no broker answers") || strings.Contains(out, "not judged here: registry-compatibility") {
+		t.Errorf("%s", out)
+	}
+}
+
 // The broker that a configuration names is judged by the rules that judge deploy files. What it does not tell is said;
 // where nobody answers, the rest is judged all the same, and the exit code says that it is not all.
 func TestVerify_judges_the_broker_of_a_configuration(t *testing.T) {
@@ -194,6 +204,18 @@ func TestVerify_opens_its_reports_first(t *testing.T) {
 		t.Fatal(err)
 	}
 	verified(t, 2, "--sarif and --junit name one file", dir, "--sarif", report, "--junit", report)
+	fresh := filepath.Join(dir, "fresh") // an empty file is no report, and what stood there before is of another run
+	for _, before := range []string{"", "of another run"} {
+		if before != "" {
+			if err := os.WriteFile(fresh, []byte(before), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		verified(t, 2, "no Go module", filepath.Join(dir, "nothing"), "--sarif", fresh)
+		if _, err := os.Stat(fresh); !os.IsNotExist(err) {
+			t.Errorf("a report of nothing: %v", err)
+		}
+	}
 	verified(t, 2, "--sarif and --junit name one file", dir, "--sarif", report, "--junit", link)
 	if info, err := os.Stat(report); err != nil || info.Size() < 1<<20 {
 		t.Errorf("what stood there is gone: %v", err)

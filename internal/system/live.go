@@ -90,11 +90,10 @@ func askBroker(ctx context.Context, live *policies.Live, t *topology.Topology, c
 	}
 	// Kafka lets everyone do everything to what no ACL is about, if a setting says so whose value brokers hide.
 	const everyone = "allow.everyone.if.no.acl.found"
-	if live.Broker == nil {
-		return
-	}
-	if value, set := live.Broker.Config[everyone]; !set || value == "false" {
-		return
+	if live.Broker != nil {
+		if value, set := live.Broker.Config[everyone]; !set || value == "false" {
+			return
+		}
 	}
 	for _, topic := range t.Topics() {
 		if topic.Kind == topology.EventTopic && !slices.ContainsFunc(acls, func(a kafka.ACL) bool { return a.Reaches("topic", topic.Name) }) {

@@ -40,11 +40,16 @@ func (s *System) openEmbeddedRegistry(ctx context.Context) error {
 }
 
 // register adds the schemas that are missing, a seed's before the program's own.
+// What a policy would refuse is refused before: a version that is registered
+// stays, and today's schemas would break with it for ever.
 func (s *System) register(ctx context.Context) error {
 	if s.seed != nil {
 		if err := s.seed.Register(ctx, s.registry); err != nil {
 			return err
 		}
+	}
+	if err := s.judgeRegistered(ctx); err != nil {
+		return err
 	}
 	return s.serde.Register(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,13 +14,16 @@ import (
 
 	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/emitters"
+	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/linktest"
+	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/schemas/avro"
 	"github.com/nexusblueprint/nexus/schemas/avro/platform"
 	"github.com/nexusblueprint/nexus/schemas/avro/retail"
+	"github.com/nexusblueprint/nexus/topology"
 )
 
 // newer frames adjustments as the next release would, with a field more.
@@ -131,4 +135,43 @@ func TestRun_goes_on_without_its_registry(t *testing.T) {
 			t.Errorf("%d records of partition %d of %s: something was set aside", o.Offset, o.Partition, o.Topic)
 		}
 	})
+}
+
+// What breaks with a version that is registered does not become one: the schemas of before would break with it for ever.
+func TestRegister_refuses_before_it_registers(t *testing.T) {
+	client, err := confluent.New(config.Registry{URL: registrytest.Embedded(t, kafkatest.Kfake(t).Addrs...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const subject = topology.MetadataSchema
+	register := func(top *topology.Topology, governance string) error {
+		s := &System{topology: top, registry: client, serde: serde.New(client, top), settings: *config.Default()}
+		s.settings.Governance = governance
+		return s.register(t.Context())
+	}
+	expect := func(err error, part string, versions int) {
+		t.Helper()
+		if said := fmt.Sprint(err); !strings.Contains(said, part) {
+			t.Errorf("no word of %q in: %s", part, said)
+		}
+		if got, err := client.Versions(t.Context(), subject); err != nil || len(got) != versions {
+			t.Errorf("%d versions, want %d; error %v", len(got), versions, err)
+		}
+	}
+	before, micros := twoPartitions(), twoPartitions()
+	micros.Schemas = nil
+	for _, set := range before.Schemas {
+		changed := slices.Clone(set)
+		for i, e := range changed {
+			if e.Name == subject {
+				changed[i] = &avro.Entry{Name: e.Name, Text: strings.Replace(e.Text, "timestamp-millis", "timestamp-micros", 1), Part: e.Part, New: e.New}
+			}
+		}
+		micros.Schemas = append(micros.Schemas, changed)
+	}
+	expect(register(before, config.Enforce), "<nil>", 1)
+	expect(register(micros, config.Enforce), "schema "+subject+": schema-evolution: breaks with version 1 in the registry: ", 1)
+	expect(register(before, config.Enforce), "<nil>", 1)
+	expect(register(micros, config.Warn), "<nil>", 2)
+	expect(register(before, config.Enforce), "breaks with version 2 in the registry: ", 2)
 }

@@ -72,6 +72,7 @@ type System struct {
 	roles     *roles
 	metrics   *prometheus.Registry
 	endpoints Endpoints
+	history   *policies.History // today's schemas and those of the registry, once they are compared
 	verdict   policies.Verdict
 	judging   time.Duration // what the verdict took
 	checks    []gateway.Check

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,7 +111,12 @@ func provisionTopics(ctx context.Context, client *kgo.Client, t *topology.Topolo
 	if len(faults) > 0 {
 		return &FaultsError{Gate: "topics", Faults: faults}
 	}
-	for _, topic := range t.Topics() {
+	topics := t.Topics()
+	// The dead letters first: a policy wants them where others are, also after a start
+	// that was interrupted here.
+	last := slices.IndexFunc(topics, func(topic topology.Topic) bool { return topic.Kind == topology.DeadLetterTopic })
+	topics[0], topics[last] = topics[last], topics[0]
+	for _, topic := range topics {
 		if _, there := actual[topic.Name]; there {
 			continue
 		}

@@ -1,6 +1,9 @@
 package system
 
 import (
+	"errors"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -76,5 +79,31 @@ func TestProvisionTopics_asks_every_broker(t *testing.T) {
 	}
 	if n := asked.Load(); n <= 4 {
 		t.Errorf("the second of three brokers was asked %d times and did not know the topics yet", n)
+	}
+}
+
+// A start that is interrupted while it creates topics leaves nothing that a policy would keep the next one from mending.
+func TestProvisionTopics_creates_the_dead_letters_first(t *testing.T) {
+	b := kafkatest.Kfake(t)
+	client, declared := b.Client(t), shop.Topology()
+	var created atomic.Int64
+	b.Fake.ControlKey(int16(kmsg.CreateTopics), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if b.Fake.KeepControl(); created.Add(1) <= 2 {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
+		for _, topic := range req.(*kmsg.CreateTopicsRequest).Topics {
+			r := kmsg.NewCreateTopicsResponseTopic()
+			r.Topic, r.ErrorCode = topic.Topic, kerr.PolicyViolation.Code
+			resp.Topics = append(resp.Topics, r)
+		}
+		return resp, nil, true
+	})
+	if err := provisionTopics(t.Context(), client, declared, 1, nothing); !errors.Is(err, kerr.PolicyViolation) {
+		t.Fatalf("error %v", err)
+	}
+	actual, err := ActualTopics(t.Context(), kadm.NewClient(client), declared)
+	if _, there := actual[declared.DeadLetters()]; err != nil || len(actual) != 2 || !there {
+		t.Errorf("%v is there, error %v", slices.Collect(maps.Keys(actual)), err)
 	}
 }
