@@ -9,9 +9,6 @@ TOOLS := $(CURDIR)/.cache/tools
 GOLANGCI_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.1.4
 TEST_TIMEOUT := 25m
-# Packages whose tests kill processes or take many brokers: each needs the cores for itself.
-CRASHING := $(addprefix github.com/nexusblueprint/nexus/,adapters/embedded/broker adapters/embedded/search adapters/kafka \
-	cmd/nexus internal/faults internal/kafkatest processors/engine views)
 
 export NEXUS_CACHE ?= $(CURDIR)/.cache
 
@@ -44,10 +41,7 @@ lint: $(TOOLS)/golangci-lint ## static checks
 unit: ## all tests with the race detector, real Kafka included
 	deploy/local/tools.sh
 	CGO_ENABLED=1 $(GO) build -race ./...
-	others=$$($(GO) list ./... | grep -vxF $(CRASHING:%=-e %)); failed=0; \
-	CGO_ENABLED=1 $(GO) test -race -p 2 -timeout $(TEST_TIMEOUT) $$others || failed=1; \
-	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout $(TEST_TIMEOUT) $(CRASHING) || failed=1; \
-	exit $$failed
+	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout $(TEST_TIMEOUT) ./... # one at a time: crash tests need their cores
 
 fuzz: ## 30 s of each fuzz target
 	./deploy/local/fuzz.sh 30s

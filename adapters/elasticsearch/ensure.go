@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 	"github.com/go-json-experiment/json"
@@ -112,9 +113,24 @@ func (s *Store) drop(ctx context.Context, ix *index) error {
 	return nil
 }
 
+// How often, and after which pauses, an index that somebody else has just created is asked again.
+const (
+	startTries = 100
+	startPause = 50 * time.Millisecond
+)
+
 // isEmpty says whether nothing was ever written to the generation: deletes are documents, too.
 func (s *Store) isEmpty(ctx context.Context, ix *index) (bool, error) {
-	if err := s.refresh(ctx, ix); err != nil {
+	err := s.refresh(ctx, ix)
+	for try := 1; errors.Is(err, errNotStarted) && try < startTries; try++ {
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(startPause):
+		}
+		err = s.refresh(ctx, ix)
+	}
+	if err != nil {
 		return false, err
 	}
 	found, err := s.ask(ctx, ix, object{"size": 0, "track_total_hits": 1})

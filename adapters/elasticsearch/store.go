@@ -102,13 +102,19 @@ func (s *Store) Refresh(ctx context.Context, name string) error {
 	return nil
 }
 
+// errNotStarted is of an index that was just created, or of a node that just came back.
+var errNotStarted = fmt.Errorf("%w: no copy of its shard has started", ErrUnavailable)
+
 func (s *Store) refresh(ctx context.Context, ix *index) error {
 	var done shards
 	if err := s.client.do(ctx, esapi.IndicesRefreshRequest{Index: []string{ix.concrete}}, &done); err != nil {
 		return err
 	}
 	// A copy that is not assigned is neither: it is no one's to search, and refreshes before it is.
-	if done.Shards.Failed > 0 || done.Shards.Successful == 0 {
+	if done.Shards.Failed == 0 && done.Shards.Successful == 0 {
+		return errNotStarted
+	}
+	if done.Shards.Failed > 0 {
 		return fmt.Errorf("%w: %d copies of the shard did not refresh, %d did", ErrUnavailable, done.Shards.Failed, done.Shards.Successful)
 	}
 	return nil
