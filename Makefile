@@ -9,6 +9,8 @@ TOOLS := $(CURDIR)/.cache/tools
 GOLANGCI_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.1.4
 TEST_TIMEOUT := 25m
+# go's patterns pass over folders named testdata.
+GENERATED := ./schemas/... ./internal/faults/testdata/rolling/before ./internal/faults/testdata/rolling/after
 
 export NEXUS_CACHE ?= $(CURDIR)/.cache
 
@@ -29,8 +31,8 @@ verify: build ## the policies over topology, schemas and source
 	$(BIN) verify .
 
 generate-check: ## generated code is what the schemas say
-	$(GO) generate ./schemas/... ./internal/faults/testdata/rolling/before ./internal/faults/testdata/rolling/after
-	@git diff --exit-code -- schemas internal/faults/testdata || { echo "generated code is stale: commit what 'go generate ./schemas/... ./internal/faults/testdata/rolling/before ./internal/faults/testdata/rolling/after' writes"; exit 1; }
+	$(GO) generate $(GENERATED)
+	@git diff --exit-code -- schemas internal/faults/testdata || { echo "generated code is stale: commit what 'go generate $(GENERATED)' writes"; exit 1; }
 
 lint: $(TOOLS)/golangci-lint ## static checks
 	deploy/local/tools.sh

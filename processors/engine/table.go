@@ -29,6 +29,9 @@ const (
 	closed                // writes are refused, and nothing is remembered
 )
 
+// active says whether the table is the group's and its replay is over.
+func (m mode) active() bool { return m == sealed || m == writing }
+
 const (
 	// A copy that follows its changelog goes down when it has this much, or at the next
 	// record after saveAfter.
@@ -171,7 +174,7 @@ func (t *table) committedValue(key string) ([]byte, error) {
 	}
 	t.mu.Lock()
 	// The store may have been written to between the read and now.
-	if t.rows.version == version && (t.mode == sealed || t.mode == writing) {
+	if t.rows.version == version && t.mode.active() {
 		t.rows.put(key, v)
 	}
 	t.mu.Unlock()
@@ -376,5 +379,5 @@ func (t *table) IteratorWithRange(start, limit []byte) (storage.Iterator, error)
 func (t *table) active() bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.mode == sealed || t.mode == writing
+	return t.mode.active()
 }
