@@ -51,7 +51,7 @@ type Config struct {
 	// SessionTimeout (session.timeout.ms, default 15 s) of the group membership.
 	SessionTimeout time.Duration
 
-	MaxPoll     int // records per poll (default 16,384: a whole fetch, so that all partitions have their share)
+	TxnRecords  int // records of a transaction at most (default 16,384: a whole fetch, so that all partitions have their share)
 	ChannelSize int // goka's channel per partition, and the claims' (default 1024)
 
 	// Store holds the tables of this process. Without one the engine keeps its own
@@ -143,7 +143,7 @@ func (c *Config) fill() error {
 	def(&c.FullLoad, 10_000)
 	def(&c.TxnTimeout, 20*time.Second)
 	def(&c.SessionTimeout, 15*time.Second)
-	def(&c.MaxPoll, 16_384)
+	def(&c.TxnRecords, 16_384)
 	def(&c.ChannelSize, 1024)
 	def(&c.MaxStateBytes, 8<<20-4<<10)
 	def(&c.TransactionalID, c.Group+"."+c.InstanceID)

@@ -200,6 +200,26 @@ func TestEngine_HotKeyCostsOneTableRecordPerCommit(t *testing.T) {
 	})
 }
 
+// What waits for a slow processor is more than one transaction has time for: the broker
+// would abort it, and the same records would come again.
+func TestEngine_SlowCallbacksWithABacklog(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		n := setup(t, b)
+		n.produce(t, b, 1, 1_000, 1, 0)
+		e := newEngine(t, b, n.Group, func(c *engine.Config) { c.TxnTimeout = 3 * time.Second })
+		r := start(t, b, e, n.graphWith(func(ctx goka.Context, m any) {
+			time.Sleep(4 * time.Millisecond)
+			n.count(ctx, m)
+		}))
+		n.drained(t, b, 30*time.Second)
+		r.stop()
+		n.verify(t, b, 1_000, 1)
+		if st := e.Stats(); st.Aborts > 0 || st.Sessions != 1 {
+			t.Errorf("%d transactions were aborted in %d sessions", st.Aborts, st.Sessions)
+		}
+	})
+}
+
 // A callback that fails or panics ends the processor with its error, and nothing of
 // its transaction is visible: neither the good callbacks' events nor their table
 // records, neither in Kafka nor in the local store.

@@ -40,9 +40,11 @@ type session struct {
 	failOnce sync.Once
 	stop     context.CancelFunc // ends polling
 
-	pace    pace
-	pollMax int
-	tabled  int // bytes of table values in the transaction that is being committed
+	pace   pace
+	batch  batch
+	opened time.Time     // when the open transaction's first record came
+	worked time.Duration // from there to the end of its callbacks
+	tabled int           // bytes of table values in the transaction that is being committed
 }
 
 type local struct {
@@ -71,7 +73,7 @@ func newSession(e *Engine, gts *kgo.GroupTransactSession, out *output, a *assign
 		refused: a.err,
 		e:       e, gts: gts, out: out, handler: h, claims: map[tp]*claim{},
 		marked: make(chan struct{}, 1), failed: make(chan struct{}),
-		pace: newPace(&e.cfg), pollMax: e.cfg.MaxPoll,
+		pace: newPace(&e.cfg), batch: newBatch(&e.cfg),
 	}
 	e.visitFailed.Store(false)
 	s.ctx, s.cancel = context.WithCancel(a.ctx)

@@ -45,6 +45,7 @@ func (s *session) transaction(polling context.Context) error {
 	if err := s.await(); err != nil || s.ctx.Err() != nil {
 		return err
 	}
+	s.worked = time.Since(s.opened)
 	// Every callback has returned. No visit comes in until the next transaction.
 	select {
 	case <-e.gate.doClose():
@@ -85,16 +86,17 @@ func (s *session) gather(polling context.Context) error {
 		return nil
 	}
 	now := time.Now()
+	s.opened = now
 	e.counters.opened.Store(now.UnixNano())
 	interval := s.pace.interval(now)
 	ctx, cancelGather := context.WithDeadline(polling, now.Add(interval))
 	defer cancelGather()
-	for ctx.Err() == nil && s.dirtyBytes() < txnBytes {
+	for ctx.Err() == nil && s.records < s.batch.n && s.dirtyBytes() < txnBytes {
 		before := s.records
 		if err := s.poll(ctx); err != nil || s.ctx.Err() != nil {
 			return err
 		}
-		if s.records-before < restBelow {
+		if s.records-before < restBelow && s.records < s.batch.n {
 			rest(ctx, interval/restsPerInterval)
 		}
 	}
@@ -122,7 +124,7 @@ func (s *session) dirtyBytes() (n int) {
 
 // poll delivers one poll's records to goka.
 func (s *session) poll(ctx context.Context) error {
-	fs := s.gts.PollRecords(ctx, s.pollMax)
+	fs := s.gts.PollRecords(ctx, s.batch.n-s.records)
 	s.undelivered = s.undelivered[:0]
 	for _, f := range fs {
 		for ti := range f.Topics {
@@ -363,15 +365,9 @@ func (s *session) commitLocally() error {
 	return s.saveOne()
 }
 
-// adapt tells the pace what came, and sets how much a poll may bring if the table's
-// values are large.
+// adapt tells the pace and the batch what came.
 func (s *session) adapt() {
-	c := &s.e.cfg
 	s.pace.add(s.records)
 	s.e.counters.interval.Store(int64(s.pace.last))
-	s.pollMax = c.MaxPoll
-	if s.records > 0 && s.tabled > 0 {
-		mean := max(s.tabled/s.records, 1)
-		s.pollMax = min(max(txnBytes/mean, 16), c.MaxPoll)
-	}
+	s.batch.add(s.records, s.tabled, s.worked)
 }
