@@ -257,8 +257,10 @@ const (
 	loadRecords = 256 // in one poll
 )
 
-// roundRecords bounds the records of one round, and so the memory it takes.
-const roundRecords = 10_000
+// roundRecords bounds the records of one round, and so the memory it takes. A store
+// that falls behind gets longer rounds, in which more records are of the same key:
+// what it has to write grows with the documents that change, not with the changes.
+const roundRecords = 50_000
 
 // round polls, coalesces, writes, refreshes and commits once.
 func (m *mirror) round(ctx context.Context, cl *kgo.Client) error {
