@@ -9,6 +9,7 @@ TOOLS := $(CURDIR)/.cache/tools
 GOLANGCI_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.1.4
 TEST_TIMEOUT := 25m
+SOAK ?= 20
 # go's patterns pass over folders named testdata.
 GENERATED := ./schemas/... ./internal/faults/testdata/rolling/before ./internal/faults/testdata/rolling/after
 
@@ -48,9 +49,9 @@ unit: ## all tests with the race detector, real Kafka included
 fuzz: ## 30 s of each fuzz target
 	./deploy/local/fuzz.sh 30s
 
-soak: ## the long forms of the crash tests
+soak: ## the crash tests with SOAK (20) times as many rounds
 	deploy/local/tools.sh
-	CGO_ENABLED=1 NEXUS_SOAK=1 $(GO) test -race -timeout 4h ./...
+	CGO_ENABLED=1 NEXUS_SOAK=$(SOAK) $(GO) test -race -p 1 -timeout 6h ./...
 
 bench: build ## the table of benchmarks/README.md
 	$(GO) run ./benchmarks

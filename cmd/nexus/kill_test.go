@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -15,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nexusblueprint/nexus/internal/programtest"
+	"github.com/nexusblueprint/nexus/internal/soak"
 	"github.com/nexusblueprint/nexus/shop/data"
 )
 
@@ -22,13 +21,8 @@ import (
 // again on one data folder; each time it starts by itself and the load is begun
 // anew. In the end every figure is the oracle's and every invariant holds.
 func TestKill_in_the_middle_of_a_load_loses_and_doubles_nothing(t *testing.T) {
-	rounds := 40
-	if os.Getenv("NEXUS_SOAK") != "" {
-		rounds = 400
-	}
-	seed := seedOf(t)
-	t.Logf("seed %d (set NEXUS_SEED to repeat it)", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	rounds := soak.Rounds(t, 40)
+	random := soak.Seeded(t)
 
 	n := newNode(t)
 	inFlight, inCommit := 0, 0
@@ -173,16 +167,4 @@ func milli(v any) (int64, bool) {
 		return whole, err == nil
 	}
 	return 0, false
-}
-
-func seedOf(t *testing.T) uint64 {
-	t.Helper()
-	if s := os.Getenv("NEXUS_SEED"); s != "" {
-		seed, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatalf("NEXUS_SEED=%s: %v", s, err)
-		}
-		return seed
-	}
-	return rand.Uint64()
 }

@@ -5,15 +5,16 @@ import (
 	"time"
 
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/internal/soak"
 )
 
 // The only broker goes away, cleanly and not, and comes back on its data.
 func (s *stage) restarts(t *testing.T) {
-	random := seeded(t)
+	random := soak.Seeded(t)
 	s.whole(t)
 	tr := s.traffic(t, s.front)
 	finish := s.load(t, s.front)
-	for round := range rounds(t, 2) {
+	for round := range soak.Rounds(t, 2) {
 		tr.goesOn(t, 10)
 		wait(between(random, 0, 500*time.Millisecond))
 		how, end := "killed", s.kafka.Kill
@@ -32,12 +33,12 @@ func (s *stage) restarts(t *testing.T) {
 // Of three brokers one may be away. With two away nothing is acknowledged, because
 // it might be lost, and all that was is there when they are back.
 func TestThreeBrokers(t *testing.T) {
-	random := seeded(t)
+	random := soak.Seeded(t)
 	kafka := kafkatest.Three(t)
 	s := newStage(t, kafka)
 	tr := s.traffic(t, s.front)
 	finish := s.load(t, s.front)
-	for range rounds(t, 1) {
+	for range soak.Rounds(t, 1) {
 		tr.goesOn(t, 10)
 		away := random.Perm(3)
 		first, second := away[0]+1, away[1]+1

@@ -8,6 +8,5 @@
 // which the verdict says nothing: an aborted transaction in the log, a member
 // gone from its group, a process that was shut out.
 //
-// NEXUS_SOAK=1 makes twenty times as many rounds and NEXUS_SOAK=N, from 2, N times as
-// many; NEXUS_SEED repeats a seed.
+// NEXUS_SOAK=N makes N times as many rounds; NEXUS_SEED repeats a seed.
 package faults

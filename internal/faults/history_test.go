@@ -16,6 +16,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/nexusblueprint/nexus/internal/programtest"
+	"github.com/nexusblueprint/nexus/internal/soak"
 )
 
 // recorder is what clients see of one product. Its clock is of this process alone.
@@ -178,12 +179,12 @@ func outcome(a reply) (out answered, ok bool, fault string) {
 // histories records what concurrent clients of two gateways see of a few products
 // while processors and a gateway are killed and partitions move.
 func (s *stage) histories(t *testing.T) {
-	random := seeded(t)
+	random := soak.Seeded(t)
 	s.whole(t)
 	s.load(t, s.front)() // the products are there, and nothing but the clients changes them
 	second := s.instance(t, "front-2", "gateway", nil)
 	guest := s.guest(t, "guest-3")
-	for episode := range rounds(t, 1) {
+	for episode := range soak.Rounds(t, 1) {
 		run(t, second, guest)
 		s.shared(t, s.back, guest)
 		s.episode(t, random, episode, second, guest)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nexusblueprint/nexus/internal/programtest"
+	"github.com/nexusblueprint/nexus/internal/soak"
 )
 
 // Every link between two parts is made slow, then silent, then cut, and heals.
@@ -17,7 +18,7 @@ func (s *stage) links(t *testing.T) {
 	tr := s.traffic(t, s.front)
 	finish := s.load(t, s.front)
 	tr.goesOn(t, 10)
-	for range rounds(t, 1) {
+	for range soak.Rounds(t, 1) {
 		for _, l := range []struct {
 			name string
 			link interface {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+
+	"github.com/nexusblueprint/nexus/internal/soak"
 )
 
 // booking is a command on one product: quantity pieces, under a key that makes it
@@ -95,8 +97,8 @@ func linearizable(begin product, history []porcupine.Operation) porcupine.CheckR
 
 // The judge takes histories of a correct system and finds each kind of fault.
 func TestModel(t *testing.T) {
-	random := seeded(t)
-	for range rounds(t, 10) {
+	random := soak.Seeded(t)
+	for range soak.Rounds(t, 10) {
 		history := simulated(random)
 		if got := linearizable(product{}, history); got != porcupine.Ok {
 			t.Fatalf("a correct history is judged %s: %+v", got, history)

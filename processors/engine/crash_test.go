@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,34 +16,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/internal/soak"
 	"github.com/nexusblueprint/nexus/processors/engine"
 )
-
-// rounds of a crash test: n, or n times NEXUS_SOAK.
-func rounds(t *testing.T, n int) int {
-	t.Helper()
-	if v := os.Getenv("NEXUS_SOAK"); v != "" {
-		times, err := strconv.Atoi(v)
-		if err != nil || times < 1 {
-			t.Fatalf("NEXUS_SOAK=%s is not a number of times", v)
-		}
-		return n * times
-	}
-	return n
-}
-
-// seeded returns a source of chance whose seed is printed; NEXUS_SEED repeats it.
-func seeded(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if v := os.Getenv("NEXUS_SEED"); v != "" {
-		var err error
-		seed, err = strconv.ParseUint(v, 10, 64)
-		must(t, err)
-	}
-	t.Logf("NEXUS_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
-}
 
 const tormentKeys = 500
 
@@ -62,7 +36,7 @@ type torment struct {
 
 func newTorment(t *testing.T, b *kafkatest.Broker) *torment {
 	t.Helper()
-	m := &torment{t: t, b: b, n: setup(t, b), base: t.TempDir(), rnd: seeded(t)}
+	m := &torment{t: t, b: b, n: setup(t, b), base: t.TempDir(), rnd: soak.Seeded(t)}
 	cl := b.Client(t, kgo.RecordPartitioner(engine.Partitioner()))
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -201,7 +175,7 @@ func TestCrash_Kill(t *testing.T) {
 					return m.spawn("a", "a", func(c *childConfig) { how.change(c, round) })
 				}
 				p := next()
-				for i := range rounds(t, how.rounds) {
+				for i := range soak.Rounds(t, how.rounds) {
 					if i%2 == 0 {
 						m.progress()
 						m.pause(0, 300*time.Millisecond)
@@ -263,7 +237,7 @@ func TestCrash_Rebalance(t *testing.T) {
 		m := newTorment(t, b)
 		stays := m.spawn("a", "a")
 		others := map[string]*process{}
-		for i := range rounds(t, 5) {
+		for i := range soak.Rounds(t, 5) {
 			m.progress()
 			m.pause(100*time.Millisecond, time.Second)
 			id := []string{"b", "c"}[m.rnd.IntN(2)]
@@ -295,7 +269,7 @@ func TestCrash_Twin(t *testing.T) {
 		m := newTorment(t, b)
 		alone := func(c *childConfig) { c.Supervised = false }
 		p := m.spawn("a", "a0", alone)
-		for i := range rounds(t, 2) {
+		for i := range soak.Rounds(t, 2) {
 			m.progress()
 			m.pause(50*time.Millisecond, 500*time.Millisecond)
 			p.signal(syscall.SIGSTOP)
@@ -320,7 +294,7 @@ func TestCrash_Zombie(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
 		m := newTorment(t, b)
 		a, other := m.spawn("a", "a"), m.spawn("b", "b")
-		for range rounds(t, 1) {
+		for range soak.Rounds(t, 1) {
 			m.progress()
 			m.pause(100*time.Millisecond, time.Second)
 			a.signal(syscall.SIGSTOP)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/nexusblueprint/nexus/internal/soak"
 )
 
 // eager compacts at the slightest reason, so that small tests reach what large logs do.
@@ -59,7 +61,7 @@ func history(t *testing.T, b *Broker, rng *rand.Rand, topic string, partitions i
 }
 
 func TestCompact_MergesBatches(t *testing.T) {
-	rng, _ := seeded(t)
+	rng := soak.Seeded(t)
 	dir := t.TempDir()
 	b := openBroker(t, Config{Dir: dir})
 	b.createTopic(t, "events", 3, nil)
@@ -103,7 +105,7 @@ func countBatches(t *testing.T, dir, topic string, partitions int32) (n int64) {
 }
 
 func TestCompact_KeepsTheLatestOfEachKey(t *testing.T) {
-	rng, _ := seeded(t)
+	rng := soak.Seeded(t)
 	dir := t.TempDir()
 	now := time.Now()
 	clock := func() time.Time { return now }
@@ -149,7 +151,7 @@ func latest(rs []*kgo.Record, dropDeleted bool) map[string]string {
 
 // A kill may come at any step of a repair or compaction: each leaves the old or the new, and the next start finishes.
 func TestCompact_KilledAtEveryStep(t *testing.T) {
-	rng, _ := seeded(t)
+	rng := soak.Seeded(t)
 	dir := t.TempDir()
 	b := openBroker(t, Config{Dir: dir})
 	b.createTopic(t, "events", 2, nil)
@@ -225,7 +227,7 @@ func TestCompact_LeavesTheDiskItsReserve(t *testing.T) {
 	dir := t.TempDir()
 	b := openBroker(t, Config{Dir: dir})
 	b.createTopic(t, "events", 1, nil)
-	rng, _ := seeded(t)
+	rng := soak.Seeded(t)
 	history(t, b, rng, "events", 1, 20)
 	closeBroker(t, b)
 	b = openBroker(t, Config{Dir: dir, tune: eager, MinFreeBytes: 1 << 20, freeBytes: func(string) (int64, error) { return 1<<20 + 100, nil }})

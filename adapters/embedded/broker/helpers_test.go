@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -224,15 +222,4 @@ func cpuTime(tb testing.TB) time.Duration {
 		tb.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// seeded returns a source of chance and its seed, which NEXUS_SEED sets.
-func seeded(tb testing.TB) (*rand.Rand, uint64) {
-	tb.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if s, err := strconv.ParseUint(os.Getenv("NEXUS_SEED"), 10, 64); err == nil {
-		seed = s
-	}
-	tb.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0)), seed
 }

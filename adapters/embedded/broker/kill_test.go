@@ -13,19 +13,17 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/nexusblueprint/nexus/internal/soak"
 )
 
 const killInputs = 2000 // records per partition
 
 // TestKill kills a process at seeded random moments around commits, produces, repairs and compactions, and compares:
 // every input is in both outputs once or in none, as the group's offset says, and the table holds the latest value.
-// NEXUS_SOAK=1 runs ten times as many rounds.
 func TestKill(t *testing.T) {
-	rounds := 40
-	if os.Getenv("NEXUS_SOAK") != "" {
-		rounds *= 10
-	}
-	rng, seed := seeded(t)
+	rounds := soak.Rounds(t, 40)
+	rng := soak.Seeded(t)
 	var dir string
 	var seen kills
 	for round := range rounds {
@@ -42,12 +40,12 @@ func TestKill(t *testing.T) {
 			checkKill(t, dir, round+1)
 		}
 		if t.Failed() {
-			t.Fatalf("stopped after round %d, %+v, seed %d", round, o, seed)
+			t.Fatalf("stopped after round %d, %+v", round, o)
 		}
 	}
 	t.Logf("%d kills: %+v", rounds, seen)
 	if seen.InStart == 0 || seen.Completed < rounds/6 || seen.Aborted == 0 || seen.Compacted == 0 {
-		t.Errorf("the kills missed what they are for: %+v, seed %d", seen, seed)
+		t.Errorf("the kills missed what they are for: %+v", seen)
 	}
 }
 
