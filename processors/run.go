@@ -35,7 +35,7 @@ type Config struct {
 	// Standby keeps copies of the tables of all partitions that others hold.
 	Standby bool
 	// TransactionalIDs are Group.Epoch where Epoch is set: broker and processors
-	// die together, so each start takes fresh ids; see the embedded broker's
+	// die together, so each start takes fresh ids; see "Brokers" in the engine's
 	// DESIGN.md. Empty: Group.InstanceID.
 	Epoch    string
 	History  History
@@ -127,7 +127,7 @@ func (ps *Processors) addAggregate(a topology.Aggregate, m *metrics, admin *kadm
 	}
 	p.emit = e.Emit
 	p.decider = &decider{aggregate: a, framer: cfg.Framer, checkState: e.CheckState, remembered: mem.lookup, history: cfg.History}
-	ps.add(t.Group(a), p.graph(), e)
+	ps.add(t.Group(a), p.graph(), e, m)
 	return nil
 }
 
@@ -141,7 +141,7 @@ func (ps *Processors) addProjection(p topology.Projection, m *metrics) error {
 		t: t, p: p, framer: cfg.Framer, clock: cfg.Clock, read: m.projectedBy(p.Name()), checkState: e.CheckState, emit: e.Emit, loop: t.ProjectionLoop(p),
 		logger: cfg.Logger.With("projection", p.Name()), deadLetters: goka.Stream(t.DeadLetters()),
 	}
-	ps.add(t.ProjectionGroup(p), pp.graph(), e)
+	ps.add(t.ProjectionGroup(p), pp.graph(), e, m)
 	return nil
 }
 
@@ -158,7 +158,8 @@ func (ps *Processors) engine(name string, local engine.Local, c commits) (*engin
 	return engine.New(cfg)
 }
 
-func (ps *Processors) add(name string, graph *goka.GroupGraph, e *engine.Engine) {
+func (ps *Processors) add(name string, graph *goka.GroupGraph, e *engine.Engine, m *metrics) {
+	m.transactionsOf(name, e)
 	ps.groups = append(ps.groups, &group{
 		name: name, graph: graph, engine: e, brokers: ps.cfg.Brokers, standby: ps.cfg.Standby, logger: ps.cfg.Logger.With("group", name),
 	})
@@ -284,15 +285,4 @@ func (ps *Processors) Status() []Status {
 		all = append(all, status)
 	}
 	return all
-}
-
-// Committed reads an aggregate's or projection's table record by key, as of the
-// last commit, from the instance that holds the partition.
-func (ps *Processors) Committed(group, key string) ([]byte, error) {
-	for _, g := range ps.groups {
-		if g.name == group {
-			return g.engine.Committed(engine.PartitionOf(key, ps.cfg.Topology.PartitionCount()), key)
-		}
-	}
-	return nil, fmt.Errorf("no group %s runs here", group)
 }

@@ -81,8 +81,10 @@ func TestDev_suggests_what_works(t *testing.T) {
 func judge(t *testing.T, example, out string) {
 	t.Helper()
 	if strings.Contains(example, "/metrics") {
-		if !strings.Contains(out, "nexus_outcomes_total") {
-			t.Errorf("%s\nno metrics: %s", example, programtest.Tail(out))
+		for _, metric := range []string{"nexus_outcomes_total{", `nexus_transactions_total{end="committed",group="shop.order"}`, "nexus_group_sessions_total{"} {
+			if !strings.Contains(out, metric) {
+				t.Errorf("%s\nno %s: %s", example, metric, programtest.Tail(out))
+			}
 		}
 		return
 	}

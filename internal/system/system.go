@@ -193,7 +193,7 @@ func (s *System) openListener(ctx context.Context) (err error) {
 }
 
 // epoch is part of the transactional ids where broker and processors die
-// together; see the embedded broker's DESIGN.md.
+// together; see "Brokers" in the engine's DESIGN.md.
 func (s *System) epoch() string {
 	if s.settings.Bus.Embedded() {
 		return uuid.NewString()

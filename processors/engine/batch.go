@@ -5,7 +5,7 @@ import "time"
 const (
 	// batchFirst is how many records the first transaction of a session may hold.
 	batchFirst = 64
-	// The callbacks of a transaction shall take no larger part of its timeout.
+	// A transaction shall go on after its gathering for no larger part of its timeout.
 	batchPart = 20
 )
 
@@ -16,15 +16,15 @@ const (
 type batch struct {
 	n     int // records of the next transaction
 	most  int
-	limit time.Duration // for the callbacks of one transaction
+	limit time.Duration // from the first record of a transaction to the end of its callbacks
 }
 
 func newBatch(c *Config) batch {
-	return batch{n: min(batchFirst, c.TxnRecords), most: c.TxnRecords, limit: c.TxnTimeout / batchPart}
+	return batch{n: min(batchFirst, c.TxnRecords), most: c.TxnRecords, limit: c.CommitMax + c.TxnTimeout/batchPart}
 }
 
 // add tells how many records the transaction held, the bytes of table values they
-// left, and how long their callbacks took.
+// left, and how long it took from the first record to the end of the callbacks.
 func (b *batch) add(records, bytes int, took time.Duration) {
 	switch {
 	case took > b.limit:

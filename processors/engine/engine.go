@@ -51,16 +51,12 @@ type Config struct {
 	// SessionTimeout (session.timeout.ms, default 15 s) of the group membership.
 	SessionTimeout time.Duration
 
-	TxnRecords  int // records of a transaction at most (default 16,384: a whole fetch, so that all partitions have their share)
-	ChannelSize int // goka's channel per partition, and the claims' (default 1024)
+	TxnRecords int // of a transaction at most (default 16,384, about a whole fetch)
 
 	// Store holds the tables of this process. Without one the engine keeps its own
 	// in memory: every start then restores the whole table.
 	Store *Store
 	Local Local // optional state beside the table
-	// MaxStateBytes is the largest table record (key and value) that CheckState lets
-	// pass (default 8 MiB less 4 KiB for Kafka's framing).
-	MaxStateBytes int
 
 	Logger *slog.Logger // default: none
 }
@@ -144,8 +140,6 @@ func (c *Config) fill() error {
 	def(&c.TxnTimeout, 20*time.Second)
 	def(&c.SessionTimeout, 15*time.Second)
 	def(&c.TxnRecords, 16_384)
-	def(&c.ChannelSize, 1024)
-	def(&c.MaxStateBytes, 8<<20-4<<10)
 	def(&c.TransactionalID, c.Group+"."+c.InstanceID)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -164,6 +158,11 @@ func (c *Config) fill() error {
 	fault(c.TxnTimeout < 4*c.CommitMax, "TxnTimeout must be at least four times CommitMax, or slow commits are aborted by the broker")
 	return errors.Join(faults...)
 }
+
+const (
+	channelSize   = 1024          // of goka's channel per partition, and of the claims'
+	maxStateBytes = 8<<20 - 4<<10 // of key and value of a table record: the topic's limit less Kafka's framing
+)
 
 func def[T comparable](p *T, v T) {
 	var zero T
@@ -203,7 +202,7 @@ func (e *Engine) Options() []goka.ProcessorOption {
 	return []goka.ProcessorOption{
 		goka.WithLogger(gokaLogger{e.log}),
 		goka.WithGroupGraphHook(e.useGraph),
-		goka.WithPartitionChannelSize(e.cfg.ChannelSize),
+		goka.WithPartitionChannelSize(channelSize),
 		goka.WithHasher(Hasher()),
 		goka.WithProducerBuilder(e.producerBuilder),
 		goka.WithConsumerGroupBuilder(e.groupBuilder),
@@ -297,8 +296,8 @@ func (e *Engine) Committed(partition int32, key string) ([]byte, error) {
 // fit, else nil. Ask before the first emit of a callback: what is emitted cannot
 // be taken back.
 func (e *Engine) CheckState(key string, valueBytes int) error {
-	if n := len(key) + valueBytes; n > e.cfg.MaxStateBytes {
-		return &TooLargeError{Topic: e.table, Key: key, Bytes: n, LimitBytes: e.cfg.MaxStateBytes}
+	if n := len(key) + valueBytes; n > maxStateBytes {
+		return &TooLargeError{Topic: e.table, Key: key, Bytes: n, LimitBytes: maxStateBytes}
 	}
 	return nil
 }

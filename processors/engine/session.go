@@ -78,7 +78,7 @@ func newSession(e *Engine, gts *kgo.GroupTransactSession, out *output, a *assign
 	e.visitFailed.Store(false)
 	s.ctx, s.cancel = context.WithCancel(a.ctx)
 	for at, offset := range a.claims {
-		s.claims[at] = &claim{tp: at, initial: offset, ch: make(chan *sarama.ConsumerMessage, e.cfg.ChannelSize)}
+		s.claims[at] = &claim{tp: at, initial: offset, ch: make(chan *sarama.ConsumerMessage, channelSize)}
 		if !slices.Contains(s.parts, at.part) {
 			s.parts = append(s.parts, at.part)
 		}
