@@ -39,15 +39,21 @@ func TestSchemas_on_a_real_registry(t *testing.T) {
 	expect(1, subject+" breaks with version 1 in the registry", "schemas", "check")
 	expect(1, "schema "+subject+": schema-evolution: breaks with version 1 in the registry", "verify", "../..")
 	expect(0, "breaks   "+subject, "schemas", "diff")
-	expect(1, "registering schema "+subject+": schema is incompatible", "schemas", "register")
+	expect(1, "schema "+subject+": schema-evolution: breaks with version 1 in the registry", "schemas", "register")
+	expect(1, "registering schema "+subject+": schema is incompatible", "schemas", "register", "--governance", "warn")
 	if versions, err := registry.Versions(t.Context(), subject); err != nil || len(versions) != 1 {
 		t.Errorf("what was refused has become a version: %+v, %v", versions, err)
 	}
 
 	registrytest.SetLevel(t, server.URL, subject, "NONE")
 	expect(1, "registry: subject "+subject+": registry-compatibility: has the level NONE", "verify", "../..")
-	expect(0, "schemas are registered at "+server.URL, "schemas", "register")
-	expect(0, "schemas are registered at "+server.URL, "schemas", "register")
+	expect(1, "nothing is registered", "schemas", "register")
+	expect(2, "--governance: ", "schemas", "register", "--governance", "later")
+	if versions, err := registry.Versions(t.Context(), subject); err != nil || len(versions) != 1 {
+		t.Errorf("what the policies refused has become a version: %+v, %v", versions, err)
+	}
+	expect(0, "schemas are registered at "+server.URL, "schemas", "register", "--governance", "warn")
+	expect(0, "schemas are registered at "+server.URL, "schemas", "register", "--governance", "warn")
 	if out, code := nexus(t, "schemas", "diff", "--registry", server.URL); code != 0 || out != "" {
 		t.Errorf("a registry with every schema differs: exit code %d\n%s", code, out)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/serde"
+	"github.com/nexusblueprint/nexus/internal/system"
 	"github.com/nexusblueprint/nexus/policies"
 	"github.com/nexusblueprint/nexus/ports"
 	"github.com/nexusblueprint/nexus/topology"
@@ -249,16 +250,31 @@ func describeChange(w io.Writer, subject, where string, reasons []string) {
 }
 
 func schemasRegisterCommand(t *topology.Topology) *cobra.Command {
-	at := registryAt{url: defaultRegistry}
+	at, governance := registryAt{url: defaultRegistry}, config.Enforce
 	c := &cobra.Command{
 		Use: "register", Short: "Register every schema that a registry lacks", Args: cobra.NoArgs,
-		Long: "register adds what is missing and compatible; it changes no compatibility level and removes nothing.\n" +
+		Long: "register adds what is missing and compatible; it changes no compatibility level and removes nothing. Before the\n" +
+			"first schema it judges topology and schemas by the policies, and by the versions that the registry holds: with a\n" +
+			"violation nothing is registered, unless --governance=warn only shows it.\n" +
 			"With --config the registry, its user and its authorities are those that nexus run uses; --registry names another.",
 		Example: "  nexus schemas register --config nexus.yaml\n  nexus schemas register --registry http://registry:8081",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := config.SetGovernance(&config.Config{}, governance); err != nil {
+				return fmt.Errorf("--governance: %w", err)
+			}
 			registry, url, err := at.open()
 			if err != nil {
 				return err
+			}
+			violated, err := judgeSchemas(c.Context(), registry, t)
+			if err != nil {
+				return err
+			}
+			if violated != nil && governance == config.Enforce {
+				return Violated{fmt.Errorf("%w\nnothing is registered; mend them, or register all the same with --governance=%s", violated, config.Warn)}
+			}
+			if violated != nil {
+				fmt.Fprintln(c.ErrOrStderr(), violated)
 			}
 			err = serde.New(registry, t).Register(c.Context())
 			if errors.Is(err, ports.ErrIncompatible) || errors.Is(err, ports.ErrInvalidSchema) {
@@ -272,7 +288,29 @@ func schemasRegisterCommand(t *topology.Topology) *cobra.Command {
 		},
 	}
 	at.flags(c, "the registry")
+	c.Flags().StringVar(&governance, "governance", governance, "what violations of the policies do: `enforce|warn` (nothing is registered, or they are shown)")
 	return c
+}
+
+// judgeSchemas judges what a start would before it registers anything.
+func judgeSchemas(ctx context.Context, registry ports.SchemaRegistry, t *topology.Topology) (violated, err error) {
+	if faults := t.Faults(); len(faults) > 0 {
+		return nil, Violated{&system.FaultsError{Gate: "topology", Faults: faults}}
+	}
+	d := t.Describe()
+	schemas, err := policies.ReadSchemas(d, "")
+	if err != nil {
+		return nil, err
+	}
+	history := policies.NewHistory()
+	if err := system.CompareRegistered(ctx, registry, d, history); err != nil {
+		return nil, err
+	}
+	verdict, err := policies.Judge(ctx, policies.Facts{Version: policies.FactsVersion, Topology: &d, Schemas: schemas, History: history})
+	if err != nil {
+		return nil, err
+	}
+	return system.Refusal(verdict), nil
 }
 
 func schemasFreezeCommand(t *topology.Topology) *cobra.Command {

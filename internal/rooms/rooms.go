@@ -42,7 +42,6 @@ var doors = map[string]door{
 	"internal":         {rooms: []string{"internal", "schemas/avro", "domain", "topology", "ports"}},
 	"internal/system":  {rooms: every},
 	"internal/program": {rooms: every},
-	"internal/check":   {rooms: []string{"internal", "schemas/avro", "domain", "topology", "ports"}},
 	"cmd":              {rooms: every},
 	"benchmarks":       {rooms: every},
 	"":                 {rooms: every}, // the root package

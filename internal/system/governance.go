@@ -96,12 +96,20 @@ func (s *System) judge(ctx context.Context, live *policies.Live, history *polici
 		return err
 	}
 	s.verdict = verdict
-	if verdict.OK() || s.settings.Governance == config.Warn {
+	if s.settings.Governance == config.Warn {
 		return nil
 	}
-	faults := make([]string, len(verdict.Violations))
-	for i, v := range verdict.Violations {
-		faults[i] = v.String()
+	return Refusal(verdict)
+}
+
+// Refusal is what a gate answers to a verdict, a *FaultsError; nil if nothing is violated.
+func Refusal(v policies.Verdict) error {
+	if v.OK() {
+		return nil
+	}
+	faults := make([]string, len(v.Violations))
+	for i, violation := range v.Violations {
+		faults[i] = violation.String()
 	}
 	return &FaultsError{Gate: governanceGate, Faults: faults}
 }
@@ -135,7 +143,11 @@ func (s *System) notGoverned(err error) error {
 	var faults *FaultsError
 	switch {
 	case errors.As(err, &faults) && faults.Gate == governanceGate:
-		return fmt.Errorf("%w\nmend them; to start all the same and show them at /readyz and in the metrics, set governance to %s (--governance=%[2]s)", err, config.Warn)
+		err = fmt.Errorf("%w\nmend them; to start all the same and show them at /readyz and in the metrics, set governance to %s (--governance=%[2]s)", err, config.Warn)
+		if s.settings.Bus.Embedded() {
+			err = fmt.Errorf("%w; if it is older data that they break with and nobody needs it, --reset empties the folder", err)
+		}
+		return err
 	case s.settings.Governance == config.Warn && (faults != nil || errors.Is(err, serde.ErrNotRegistered)):
 		return fmt.Errorf("%w\ngovernance is %s, which lets violations of policies pass; this is none, nothing can run with it", err, config.Warn)
 	}
