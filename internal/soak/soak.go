@@ -33,5 +33,5 @@ func Seeded(t testing.TB) *rand.Rand {
 		}
 	}
 	t.Logf("seed %d (set NEXUS_SEED to repeat it)", seed)
-	return rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated
+	return rand.New(rand.NewPCG(seed, 0))
 }
