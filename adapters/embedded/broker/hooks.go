@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -48,6 +49,7 @@ func (h *hooks) register() {
 	h.on(kmsg.AddPartitionsToTxn, h.onAddPartitions)
 	h.on(kmsg.AddOffsetsToTxn, h.onAddOffsets)
 	h.on(kmsg.Produce, h.onProduce)
+	h.on(kmsg.Fetch, h.onFetch)
 	h.on(kmsg.TxnOffsetCommit, h.onTxnOffsets)
 	h.on(kmsg.EndTxn, h.onEnd)
 	h.on(kmsg.DeleteRecords, h.onDeleteRecords)
@@ -114,6 +116,31 @@ func (h *hooks) onProduce(r kmsg.Request) (kmsg.Response, error) {
 	if q.TransactionID != nil {
 		h.txns.onProduce(q)
 	}
+	return nil, nil
+}
+
+// fetchedAtLeast of a partition fits into an answer, however many partitions share it.
+const fetchedAtLeast = 128 << 10
+
+// onFetch moves the bound of the whole answer to its partitions. Where the whole is full, kfake leaves out which
+// transactions of the partition it was at were aborted, and a read_committed client takes their records for committed;
+// where a partition is, it does not.
+func (h *hooks) onFetch(r kmsg.Request) (kmsg.Response, error) {
+	q := r.(*kmsg.FetchRequest)
+	n := 0
+	for i := range q.Topics {
+		n += len(q.Topics[i].Partitions)
+	}
+	if n > 0 {
+		each := max(q.MaxBytes/int32(n), fetchedAtLeast) // the gate bounds a request, and so n
+		for i := range q.Topics {
+			for j := range q.Topics[i].Partitions {
+				p := &q.Topics[i].Partitions[j]
+				p.PartitionMaxBytes = min(p.PartitionMaxBytes, each)
+			}
+		}
+	}
+	q.MaxBytes = math.MaxInt32
 	return nil, nil
 }
 
