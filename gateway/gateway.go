@@ -191,7 +191,7 @@ func (g *Gateway) unavailable(doing string, err error) *problem {
 		if g.full.CompareAndSwap(false, true) {
 			g.log.Warn("commands are refused until the log has room", "err", err)
 		}
-		return problemf(codeUnavailable, "%s failed: the log has no room for more; send the request again when its disk has free space", doing)
+		return problemf(codeUnavailable, "%s failed: the log has no room for more; send the request again when its disk has free space and /readyz answers 200", doing)
 	}
 	if !errors.Is(err, context.Canceled) {
 		g.log.Warn("a request could not be served", "doing", doing, "err", err)

@@ -29,7 +29,7 @@ func TestBatch_says_which_answers_are_repeated(t *testing.T) {
 func TestCommand_says_that_the_log_is_full(t *testing.T) {
 	r := newRig(t)
 	r.change(func() { r.sendErr = fmt.Errorf("%w: %w", ports.ErrBusUnavailable, ports.ErrLogFull) })
-	const detail = "logging the command failed: the log has no room for more; send the request again when its disk has free space"
+	const detail = "logging the command failed: the log has no room for more; send the request again when its disk has free space and /readyz answers 200"
 	r.do(http.MethodPost, placePath, placeOrder).is(503).says("code", "unavailable", "detail", detail).has("Retry-After", "2")
 	r.batch(place("1"))[0].is(503).says("code", "unavailable", "detail", detail)
 	r.change(func() { r.sendErr = nil })

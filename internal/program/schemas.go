@@ -271,14 +271,14 @@ func schemasRegisterCommand(t *topology.Topology) *cobra.Command {
 				return err
 			}
 			if violated != nil && governance == config.Enforce {
-				return Violated{fmt.Errorf("%w\nnothing is registered; mend them, or register all the same with --governance=%s", violated, config.Warn)}
+				return Violated{fmt.Errorf("%w\nnothing is registered; mend them. --governance=%s shows them and leaves the decision to the registry", violated, config.Warn)}
 			}
 			if violated != nil {
 				fmt.Fprintln(c.ErrOrStderr(), violated)
 			}
 			err = serde.New(registry, t).Register(c.Context())
 			if errors.Is(err, ports.ErrIncompatible) || errors.Is(err, ports.ErrInvalidSchema) {
-				return Violated{err}
+				return Violated{fmt.Errorf("%w\nnew schemas before it are registered; once it is mended, the next run registers the rest", err)}
 			}
 			if err != nil {
 				return err
