@@ -130,7 +130,7 @@ func (s *stage) zombie(t *testing.T) {
 		programtest.Eventually(t, "the sleeper ends or is in the group again", func() bool {
 			return sleeper.Ended() || s.owners(stockGroup)[sleeper.Name] > 0
 		})
-		tr.goesOn(t, 10)
+		tr.goesOn(t, 10, sleeper) // which may be in this group and shut out of another
 		finish()
 		tr.stop(t)
 		if !sleeper.Ended() {

@@ -197,13 +197,13 @@ func (tr *traffic) slow(took time.Duration) {
 	}
 }
 
-// goesOn waits until n more commands were acknowledged.
-func (tr *traffic) goesOn(t *testing.T, n int64) {
+// goesOn waits until n more commands were acknowledged, and no instance may end meanwhile but those that may.
+func (tr *traffic) goesOn(t *testing.T, n int64, mayEnd ...*programtest.Process) {
 	t.Helper()
 	from := tr.acked.Load()
 	programtest.Eventually(t, fmt.Sprintf("%d more commands are acknowledged", n), func() bool {
 		for _, i := range tr.stage.instances {
-			if i.Runs() && i.Ended() {
+			if i.Runs() && i.Ended() && !slices.Contains(mayEnd, i) {
 				t.Fatalf("%s ended:\n%s", i.Name, programtest.Tail(i.Log.String()))
 			}
 		}
