@@ -190,7 +190,7 @@ type loader struct {
 	positions  positions
 	lastAnswer time.Time
 	answers    bool // the server has answered at least once
-	gone       bool // people were told that it does not answer any more
+	told       bool // people were told why nothing is answered any more
 }
 
 // run reads the sources and sends their commands, several batches at a time.

@@ -265,6 +265,27 @@ func TestLoad_StopsWhereItCannotGoOn(t *testing.T) {
 			t.Errorf("it told %d times that the server is gone:\n%s", told, out.String())
 		}
 	})
+	t.Run("a server that takes nothing for a while", func(t *testing.T) {
+		s := newServer(t)
+		var mu sync.Mutex
+		tries := map[string]int{}
+		s.line = func(id string) int {
+			mu.Lock()
+			defer mu.Unlock()
+			if tries[id]++; tries[id] <= 6 { // the pauses before the sixth are 775 ms at least, a quarter of the patience less
+				return http.StatusServiceUnavailable
+			}
+			return 0
+		}
+		var out bytes.Buffer
+		report, err := shop.Load(t.Context(), shop.LoadOptions{Server: s.URL, Sources: []retailcsv.Source{odd}, Out: &out, Patience: 3 * time.Second})
+		if err != nil || report.Accepted == 0 {
+			t.Errorf("report %+v, error %v", report, err)
+		}
+		if told := strings.Count(out.String(), "503"); told != 1 || !strings.Contains(out.String(), "trying again for 3s") {
+			t.Errorf("it told %d times why nothing is taken:\n%s", told, out.String())
+		}
+	})
 	t.Run("another server", func(t *testing.T) {
 		s := newServer(t)
 		s.before = func(_ int, w http.ResponseWriter, _ *http.Request) bool {

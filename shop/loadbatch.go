@@ -183,7 +183,7 @@ func (l *loader) settle(id string, a client.Answer) {
 func (l *loader) heard() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lastAnswer, l.answers, l.gone = now(), true, false
+	l.lastAnswer, l.answers, l.told = now(), true, false
 }
 
 // alreadyThere are the rejections that mean: somebody did this before.
@@ -211,22 +211,24 @@ func passing(status int) bool {
 }
 
 // missed gives up at once where nobody listens and nobody ever did, and tells
-// people once when a server that answered is gone.
+// people once when a server that answered is gone, or has taken nothing for a while.
 func (l *loader) missed(why error) error {
-	if !errors.Is(why, client.ErrUnreachable) {
-		return nil
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	unreachable := errors.Is(why, client.ErrUnreachable)
 	switch {
-	case !l.answers && errors.Is(why, syscall.ECONNREFUSED):
+	case unreachable && !l.answers && errors.Is(why, syscall.ECONNREFUSED):
 		return why
-	case l.answers && !l.gone:
-		l.gone = true
+	case l.told || why == nil:
+	case unreachable && l.answers, now().Sub(l.lastAnswer) > min(quietMost, l.patience/4):
+		l.told = true
 		l.tell("%v; trying again for %s", why, l.patience)
 	}
 	return nil
 }
+
+// quietMost is how long a server may take nothing before people are told why.
+const quietMost = 5 * time.Second
 
 const (
 	pauseLeast = 50 * time.Millisecond

@@ -18,6 +18,7 @@ import (
 // then. It judges what is left by the bytes read of the files and by the
 // commands read from them that are not answered yet.
 type progress struct {
+	writing  sync.Mutex
 	out      io.Writer // nil: show nothing
 	terminal bool
 	loader   *loader
@@ -167,6 +168,8 @@ func (p *progress) visible(r LoadReport) {
 }
 
 func (p *progress) printf(format string, args ...any) {
+	p.writing.Lock()
+	defer p.writing.Unlock()
 	if p.out != nil {
 		// A load goes on when nobody can see it.
 		_, _ = fmt.Fprintf(p.out, format, args...)

@@ -105,6 +105,7 @@ describe() {
 		Elasticsearch  http://$(<"$DIR/elasticsearch/address")
 		logs           $DIR/logs
 		configuration  $DIR/nexus.yaml
+		All of it answers; make stack-down stops it.
 	TEXT
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nexusblueprint/nexus/internal/check"
+	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/topology"
 )
 
@@ -61,7 +62,9 @@ func runCheck(ctx context.Context, t *topology.Topology, at remote) (*check.Repo
 	if err != nil {
 		return nil, err
 	}
-	if err := r.framer.Load(ctx); err != nil {
+	if err := r.framer.Load(ctx); errors.Is(err, serde.ErrNotRegistered) {
+		return nil, fmt.Errorf("%w: check with the nexus of the release that the server runs", err)
+	} else if err != nil {
 		return nil, err
 	}
 	report, err := check.Run(ctx, check.Config{Topology: t, Framer: r.framer, Broker: r.broker, Queries: api(at.server)})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/nexusblueprint/nexus/internal/datadir"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 )
 
@@ -33,6 +34,18 @@ func TestDoctor_judges_all_that_a_configuration_names(t *testing.T) {
 			found(t, all, name, fine, "")
 		}
 		found(t, all, "topics", fine, "are missing: a start creates them")
+	})
+	t.Run("a folder without a log, for the broker is elsewhere", func(t *testing.T) {
+		d, err := datadir.Open(filepath.Join(t.TempDir(), "data"), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = d.Close() })
+		all := examined(t, testTopology(), 0, "--config", configured(t, bus, "127.0.0.1:0", ""), "--data", d.Path())
+		found(t, all, "data folder", fine, "held by process")
+		if f, ok := all["log size"]; ok {
+			t.Errorf("it judges a log that is not there: %+v", f)
+		}
 	})
 	t.Run("a password that others may read", func(t *testing.T) {
 		secret := filepath.Join(t.TempDir(), "secret")

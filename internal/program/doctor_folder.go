@@ -106,11 +106,15 @@ func existing(path string) (string, error) {
 	return path, err
 }
 
-// logSize judges the size of the log.
+// logSize judges the size of the log, where the folder has one.
 func (d *doctor) logSize() {
 	const name = "log size"
+	partitions := filepath.Join(d.data, "broker", "partitions")
+	if _, err := os.Stat(partitions); errors.Is(err, fs.ErrNotExist) {
+		return // the folder of an instance on a Kafka
+	}
 	size := int64(0)
-	err := filepath.WalkDir(filepath.Join(d.data, "broker", "partitions"), func(_ string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(partitions, func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return ignoreGone(err)
 		}

@@ -75,8 +75,7 @@ func (s *Serde) Load(ctx context.Context) error {
 	for i, e := range missing {
 		names[i] = e.Name
 	}
-	return fmt.Errorf("loading schema ids: %w: %s; register them with `nexus schemas register`",
-		ErrNotRegistered, strings.Join(names, ", "))
+	return fmt.Errorf("loading schema ids: %w: %s", ErrNotRegistered, strings.Join(names, ", "))
 }
 
 // Register registers the schemas that Load would miss, in the order of their names, and loads all ids.

@@ -62,6 +62,17 @@ func (s *System) openEmbeddedBus(ctx context.Context) error {
 	return s.connectBus()
 }
 
+// notWritable adds to what stopped a start that the embedded broker takes no writes: then that is why.
+func (s *System) notWritable(err error) error {
+	if s.bus == nil || s.bus.refusal == nil {
+		return err
+	}
+	if why := s.bus.refusal(); why != nil {
+		return fmt.Errorf("%w\nso the start failed: %w", why, err)
+	}
+	return err
+}
+
 func (s *System) connectBus() (err error) {
 	if s.bus.client, err = kgo.NewClient(s.bus.opts...); err != nil {
 		return fmt.Errorf("setting up the broker's client: %w", err)

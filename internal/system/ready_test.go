@@ -1,6 +1,8 @@
 package system
 
 import (
+	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -16,6 +18,10 @@ func TestReadiness_saysThatTheDiskIsFull(t *testing.T) {
 		name, ok, detail := logTakesWrites(b.Refusal)()
 		if name != "broker" || ok != (want == "") || !strings.Contains(detail, want) {
 			t.Errorf("with %d bytes to be kept free: %s %v %q, want %q", floor, name, ok, detail, want)
+		}
+		failed := (&System{bus: &bus{refusal: b.Refusal}}).notWritable(io.ErrUnexpectedEOF)
+		if !errors.Is(failed, io.ErrUnexpectedEOF) || strings.Contains(failed.Error(), "free some space") != (want != "") {
+			t.Errorf("with %d bytes to be kept free a start that failed says %q", floor, failed)
 		}
 		if err := b.Close(t.Context()); err != nil {
 			t.Error(err)

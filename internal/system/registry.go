@@ -70,7 +70,7 @@ func (s *System) openSharedRegistry(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, reachPatience)
 	defer cancel()
 	if err = s.serde.Load(ctx); errors.Is(err, serde.ErrNotRegistered) {
-		return fmt.Errorf("the registry lacks schemas of this program, and a start registers none: run `nexus schemas register --registry %s` first: %w", s.endpoint, err)
+		return fmt.Errorf("%w\na start registers none: run `nexus schemas register --registry %s` first, or with the --config of this one", err, s.endpoint)
 	}
 	return err
 }

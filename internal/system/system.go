@@ -113,7 +113,7 @@ func (s *System) start(ctx context.Context) (*System, error) {
 		s.openSearch, s.openLocal, s.openListener, s.startRoles, s.awaitReady,
 	} {
 		if err := step(ctx); err != nil {
-			return nil, errors.Join(s.notGoverned(err), s.Stop())
+			return nil, errors.Join(s.notWritable(s.notGoverned(err)), s.Stop())
 		}
 	}
 	return s, nil
