@@ -197,7 +197,9 @@ func (e *Engine) Close() {
 	}
 }
 
-// Options are all processor options goka needs; put them last.
+// Options are all processor options goka needs; put them last. An update callback
+// (goka.WithUpdateCallback) is called for joined and looked-up tables, not for the
+// group's own: the engine restores that one.
 func (e *Engine) Options() []goka.ProcessorOption {
 	return []goka.ProcessorOption{
 		goka.WithLogger(gokaLogger{e.log}),
@@ -206,7 +208,7 @@ func (e *Engine) Options() []goka.ProcessorOption {
 		goka.WithHasher(Hasher()),
 		goka.WithProducerBuilder(e.producerBuilder),
 		goka.WithConsumerGroupBuilder(e.groupBuilder),
-		goka.WithConsumerSaramaBuilder(e.readerBuilder),
+		goka.WithConsumerSaramaBuilder(e.readerBuilder(e.openTable)),
 		goka.WithTopicManagerBuilder(e.topicsBuilder),
 		goka.WithStorageBuilder(e.storageBuilder),
 	}
@@ -219,14 +221,17 @@ func (e *Engine) ViewOptions() []goka.ViewOption {
 	return []goka.ViewOption{
 		goka.WithViewLogger(gokaLogger{e.log}),
 		goka.WithViewHasher(Hasher()),
-		goka.WithViewConsumerSaramaBuilder(e.readerBuilder),
+		goka.WithViewConsumerSaramaBuilder(e.readerBuilder(noTable)),
 		goka.WithViewTopicManagerBuilder(e.topicsBuilder),
 		goka.WithViewStorageBuilder(e.copyBuilder),
 	}
 }
 
-func (e *Engine) readerBuilder([]string, string) (sarama.Consumer, error) { return newReader(e), nil }
-func (e *Engine) topicsBuilder([]string) (goka.TopicManager, error)       { return topics{e}, nil }
+func (e *Engine) readerBuilder(tableOf func(tp) *table) goka.SaramaConsumerBuilder {
+	return func([]string, string) (sarama.Consumer, error) { return newReader(e, tableOf), nil }
+}
+
+func (e *Engine) topicsBuilder([]string) (goka.TopicManager, error) { return topics{e}, nil }
 
 // Visitor wraps a visit callback (goka.Visitor). No record drives a visit, so
 // without this gate its table write and its emits could fall into different

@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/IBM/sarama"
@@ -13,7 +16,8 @@ type partReader struct {
 
 	r *reader
 	tp
-	start, target int64 // target: the high watermark when it was opened
+	table         *table // takes what it lacks by itself, see replay; nil: goka puts it there
+	start, target int64  // target: the high watermark when it was opened
 	msgs          chan *sarama.ConsumerMessage
 	errs          chan *sarama.ConsumerError
 	closing       chan struct{}
@@ -21,6 +25,7 @@ type partReader struct {
 
 	mu     sync.Mutex // held while sending; AsyncClose closes the channels under it
 	closed bool
+	broken bool // the table did not take a record: nothing may come after it
 	// goka is done with a message when it takes the next one, so the structs go
 	// round: readAhead are in the channel, one is at goka, one is being filled.
 	ring [readAhead + 2]sarama.ConsumerMessage
@@ -55,9 +60,43 @@ func (p *partReader) advance(to int64) int64 {
 
 func (p *partReader) behind() bool { return p.position() < p.target }
 
+// replay puts records into the table, without goka, and returns those that goka must see:
+// from the one at the target on, for by that it knows that the recovery is over. A record's
+// way through goka costs several times what the table does with it.
+func (p *partReader) replay(recs []*kgo.Record) []*kgo.Record {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.position()
+	if p.closed || p.broken || before >= p.target {
+		return recs
+	}
+	fresh, n := firstFrom(recs, before), firstFrom(recs, p.target-1)
+	if fresh >= n {
+		return recs
+	}
+	if err := p.table.replay(recs[fresh:n]); err != nil {
+		p.broken = true
+		p.failLocked(fmt.Errorf("putting records %d to %d into the local copy of %s/%d: %w", recs[fresh].Offset, recs[n-1].Offset, p.topic, p.part, err))
+		return nil
+	}
+	at := recs[n-1].Offset + 1
+	p.advance(at)
+	p.r.e.counters.restored.Add(at - before)
+	return recs[n:]
+}
+
+// firstFrom is the index of the first record at the offset or after it.
+func firstFrom(recs []*kgo.Record, offset int64) int {
+	i, _ := slices.BinarySearchFunc(recs, offset, func(rec *kgo.Record, at int64) int { return cmp.Compare(rec.Offset, at) })
+	return i
+}
+
 func (p *partReader) deliver(recs []*kgo.Record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.broken {
+		return
+	}
 	at := p.position()
 	restored := int64(0)
 	for _, rec := range recs {
@@ -84,6 +123,9 @@ func (p *partReader) deliver(recs []*kgo.Record) {
 func (p *partReader) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.broken {
+		return
+	}
 	if before := p.advance(p.target); before < p.target {
 		p.r.e.counters.restored.Add(p.target - before)
 		p.sendEnd()
@@ -129,6 +171,11 @@ func (p *partReader) push(msg sarama.ConsumerMessage) bool {
 func (p *partReader) fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.failLocked(err)
+}
+
+// failLocked tells goka of an error. p.mu is held.
+func (p *partReader) failLocked(err error) {
 	if !p.closed {
 		select {
 		case p.errs <- &sarama.ConsumerError{Topic: p.topic, Partition: p.part, Err: err}:

@@ -27,9 +27,10 @@ import (
 type reader struct {
 	sarama.Consumer // nil: goka uses ConsumePartition, HighWaterMarks and Close
 
-	e      *Engine
-	ctx    context.Context
-	cancel context.CancelFunc
+	e       *Engine
+	tableOf func(tp) *table // see partReader.table
+	ctx     context.Context
+	cancel  context.CancelFunc
 
 	mu      sync.Mutex
 	parts   map[tp]*partReader
@@ -46,13 +47,16 @@ const (
 	// goka opens the partitions of a table one after the other; a client that is told
 	// of them one by one would interrupt its fetches as often.
 	gatherOpens = 2 * time.Millisecond
-	// A recovery that sees no record for this long asks whether there will be any.
-	stallMin, stallMax = 25 * time.Millisecond, time.Second
+	// A recovery that sees no record for this long asks whether there will be any. The
+	// first fetch from a broker that has to read its disk takes most of the least.
+	stallMin, stallMax = 100 * time.Millisecond, time.Second
+	// A recovery takes what there is, and a round trip for each piece.
+	recoverFetchBytes = 2 * fetchBytes
 )
 
-func newReader(e *Engine) *reader {
+func newReader(e *Engine, tableOf func(tp) *table) *reader {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &reader{e: e, ctx: ctx, cancel: cancel, parts: map[tp]*partReader{}}
+	return &reader{e: e, tableOf: tableOf, ctx: ctx, cancel: cancel, parts: map[tp]*partReader{}}
 }
 
 func (r *reader) HighWaterMarks() map[string]map[int32]int64 { return nil } // statistics only
@@ -75,6 +79,7 @@ func (r *reader) ConsumePartition(topic string, part int32, offset int64) (saram
 		return nil, err
 	}
 	p := newPartReader(r, tp{topic, part}, offset, target)
+	p.table = r.tableOf(p.tp)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
@@ -101,8 +106,8 @@ func (r *reader) run() {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),
 		kgo.FetchMaxWait(time.Second),
-		kgo.FetchMaxBytes(fetchBytes),
-		kgo.FetchMaxPartitionBytes(fetchBytes/4),
+		kgo.FetchMaxBytes(recoverFetchBytes),
+		kgo.FetchMaxPartitionBytes(recoverFetchBytes/4),
 		// The log of a table cannot begin after the offset it was asked for, see checkStore.
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 	)...)
@@ -196,7 +201,8 @@ func (r *reader) behind() (ps []*partReader) {
 	return ps
 }
 
-// deliver hands the partitions their records in turns: a fetch brings long runs of one
+// deliver hands the partitions their records. Tables that take them by themselves do so
+// at once, all at a time. To goka they go in turns: a fetch brings long runs of one
 // partition, and goka works on all of them at once.
 func (r *reader) deliver(fs kgo.Fetches) (n int) {
 	type run struct {
@@ -221,6 +227,13 @@ func (r *reader) deliver(fs kgo.Fetches) (n int) {
 		n += len(f.Records)
 		runs = append(runs, run{p, f.Records})
 	})
+	var replays sync.WaitGroup
+	for i := range runs {
+		if u := &runs[i]; u.p.table != nil {
+			replays.Go(func() { u.recs = u.p.replay(u.recs) })
+		}
+	}
+	replays.Wait()
 	for len(runs) > 0 {
 		left := runs[:0]
 		for _, u := range runs {

@@ -163,6 +163,9 @@ func (t *table) committedValue(key string) ([]byte, error) {
 	if !ok {
 		v, ok = t.rows.get(key)
 	}
+	if !t.full {
+		v = bytes.Clone(v) // see copyOver
+	}
 	version := t.rows.version
 	t.mu.Unlock()
 	if ok {
@@ -238,6 +241,42 @@ func (t *table) SetOffset(offset int64) error {
 	if t.mode != replaying {
 		return nil
 	}
+	return t.replayed(offset)
+}
+
+// replay does for many records of the changelog what goka does for one: Set or Delete,
+// then SetOffset. It keeps nothing of theirs: they are pieces of a fetched batch and
+// would keep all of it.
+func (t *table) replay(recs []*kgo.Record) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mode != replaying {
+		return errOutsideTxn
+	}
+	for _, rec := range recs {
+		switch {
+		case rec.Attrs.IsControl():
+		case rec.Value == nil:
+			t.keep(string(rec.Key), nil)
+		default:
+			t.keep(string(rec.Key), copyOver(t.unsaved.rows[string(rec.Key)], rec.Value))
+		}
+	}
+	return t.replayed(recs[len(recs)-1].Offset)
+}
+
+// copyOver copies a value into the memory of the one before it, unless that is far too
+// large: a long changelog has the same keys again and again. Who reads a table before
+// the end of its recovery gets a copy.
+func copyOver(old, v []byte) []byte {
+	if old == nil || cap(old) > 2*len(v)+64 {
+		return bytes.Clone(v)
+	}
+	return append(old[:0], v...)
+}
+
+// replayed notes the offset that a replay has come to, and saves when that is due. t.mu is held.
+func (t *table) replayed(offset int64) error {
 	u := &t.unsaved
 	u.reach(offset, t.now)
 	due, most := recoverAfter, int64(recoverBytes)

@@ -93,6 +93,20 @@ func (e *Engine) checkStore(topic string, partition int32, m mark) (id [16]byte,
 	return id, false, nil
 }
 
+// openTable is the open table of the group, nil for other topics' partitions: those
+// may have update callbacks, which goka calls.
+func (e *Engine) openTable(at tp) *table {
+	if at.topic != e.table {
+		return nil
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.tables[at.part]
+}
+
+// noTable is for readers that beside the processor read its own table.
+func noTable(tp) *table { return nil }
+
 func (e *Engine) tableOpened(t *table) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
