@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -225,6 +226,10 @@ func (r *reader) deliver(fs kgo.Fetches) (n int) {
 			return
 		}
 		n += len(f.Records)
+		if i := slices.IndexFunc(runs, func(u run) bool { return u.p == p }); i >= 0 { // it moved between brokers
+			runs[i].recs = append(runs[i].recs, f.Records...)
+			return
+		}
 		runs = append(runs, run{p, f.Records})
 	})
 	var replays sync.WaitGroup

@@ -24,7 +24,7 @@ func TestEngine_HotStandby(t *testing.T) {
 		rb := start(t, b, eb, n.graph(0), goka.WithHotStandby()).ready()
 		n.produce(t, b, 1, 4000, 100, 0)
 		n.drained(t, b, 30*time.Second)
-		for _, r := range []*running{ra, rb} { // each knows every key
+		knowsAll := func(r *running) {
 			for id := uint64(1); id <= 100; id++ {
 				kafkatest.Eventually(t, 20*time.Second, fmt.Sprint("key ", id), func() bool {
 					v, err := r.Get(string(keyOf(id, 100)))
@@ -32,6 +32,8 @@ func TestEngine_HotStandby(t *testing.T) {
 				})
 			}
 		}
+		knowsAll(ra)
+		knowsAll(rb)
 		here, elsewhere := 0, 0
 		for p := range int32(partitions) {
 			switch _, err := ea.Committed(p, "x"); {
@@ -46,6 +48,9 @@ func TestEngine_HotStandby(t *testing.T) {
 		if here != partitions/2 || elsewhere != partitions/2 {
 			t.Errorf("%d partitions here, %d elsewhere", here, elsewhere)
 		}
+		rc := start(t, b, newEngine(t, b, n.Group, withID("c")), n.graph(0), goka.WithHotStandby()).ready()
+		knowsAll(rc) // from a cold store
+		rc.stop()
 		rb.stop()
 		ra.stop()
 		n.verify(t, b, 4000, 100)
