@@ -43,8 +43,13 @@ func (b *Batch) keep(err error) {
 // Apply makes the changes visible, all at once, and empties the batch, also after an error. It does not wait for the
 // disk: a crash may take the last batches, always a whole number of them from the end.
 //
+// While the disk is full it waits, until [Store.StopWaiting].
+//
 // Errors: [ErrClosed]; after any other one nothing of the batch was applied and the store should be closed.
 func (s *Store) Apply(b *Batch) error {
+	if err := s.room.pass(); err != nil {
+		return err
+	}
 	if err := s.enter(); err != nil {
 		return err
 	}

@@ -73,6 +73,7 @@ func (o Options) withDefaults() Options {
 type Store struct {
 	db   *pebble.DB
 	lock *pebble.Lock // nil in memory
+	room *room        // nil in memory
 
 	life    sync.RWMutex   // held for reading by every call, for writing by Close
 	closed  bool           // guarded by life
@@ -102,20 +103,24 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the local store %s: %w: stop that process or choose another folder (%w)", dir, ErrLocked, err)
 	}
-	db, err := open(dir, o, lock)
+	r := newRoom(dir, o)
+	if err := r.enough(); err != nil {
+		return nil, errors.Join(wrapOpen(dir, err), lock.Close())
+	}
+	db, err := open(dir, o, lock, r)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &Store{db: db, lock: lock}, nil
+	return &Store{db: db, lock: lock, room: r}, nil
 }
 
 // open opens the database, or an empty one in place of one that cannot be opened.
-func open(dir string, o Options, lock *pebble.Lock) (*pebble.DB, error) {
+func open(dir string, o Options, lock *pebble.Lock, r *room) (*pebble.DB, error) {
 	condemned := filepath.Join(dir, condemnedFile)
 	_, err := os.Stat(condemned)
 	damaged := err == nil
 	if !damaged {
-		db, err := pebble.Open(dir, onDisk(dir, o, lock))
+		db, err := pebble.Open(dir, onDisk(dir, o, lock, r))
 		if err == nil || environment(err) {
 			return db, wrapOpen(dir, err)
 		}
@@ -126,7 +131,7 @@ func open(dir string, o Options, lock *pebble.Lock) (*pebble.DB, error) {
 	if err := discard(dir); err != nil {
 		return nil, err
 	}
-	db, err := pebble.Open(dir, onDisk(dir, o, lock))
+	db, err := pebble.Open(dir, onDisk(dir, o, lock, r))
 	return db, wrapOpen(dir, err)
 }
 
@@ -196,9 +201,10 @@ func pebbleOptions(o Options) *pebble.Options {
 	return po
 }
 
-func onDisk(dir string, o Options, lock *pebble.Lock) *pebble.Options {
+func onDisk(dir string, o Options, lock *pebble.Lock, r *room) *pebble.Options {
 	po := pebbleOptions(o)
 	po.Lock = lock
+	po.FS = vfs.OnDiskFull(vfs.Default, r.wait)
 	po.EventListener = &pebble.EventListener{DataCorruption: func(info pebble.DataCorruptionInfo) {
 		o.Logger.Error("local store is damaged: stop and start again, it is then filled from the topics", "folder", dir, "file", info.Path, "err", info.Details)
 		// Without the mark the next start would open the store and meet the damage again.
@@ -246,12 +252,16 @@ func (s *Store) Close() (err error) {
 }
 
 func (s *Store) close() error {
+	s.StopWaiting()
 	s.life.Lock()
 	s.closed = true
 	s.life.Unlock()
 	s.iters.Wait() // without the lock: whoever iterates may ask for keys on the way
 	// There is no journal: what is in memory would be lost and read from the topics again.
-	err := errors.Join(s.db.Flush(), s.db.Close())
+	if err := s.flush(); err != nil {
+		return fmt.Errorf("closing the local store: %w", err)
+	}
+	err := s.db.Close()
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Close())
 	}
@@ -259,6 +269,16 @@ func (s *Store) close() error {
 		return fmt.Errorf("closing the local store: %w", err)
 	}
 	return nil
+}
+
+// flush fails where the disk is full. The store then stays open, and locked, until the
+// process ends: pebble can be closed no more than it can write.
+func (s *Store) flush() error {
+	flushed, err := s.db.AsyncFlush()
+	if err != nil || s.room == nil {
+		return err
+	}
+	return s.room.flushed(flushed)
 }
 
 // logger passes on pebble's errors; its messages about normal work are dropped.

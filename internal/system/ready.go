@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nexusblueprint/nexus/gateway"
@@ -81,14 +82,34 @@ func (r *restores) view(name string, v readyView) gateway.Check {
 	}
 }
 
-// logTakesWrites is a check of a running system only: on a full disk a system
-// still starts, to be read and to have its disk freed.
+// whileRunning adds the checks of a running system only: on a full disk a system still
+// starts, to be read and to have its disk freed.
+func (s *System) whileRunning(checks []gateway.Check) []gateway.Check {
+	checks = slices.Clone(checks)
+	if s.bus.refusal != nil {
+		checks = append(checks, logTakesWrites(s.bus.refusal))
+	}
+	if s.local != nil {
+		checks = append(checks, localHasRoom(s.local.Full))
+	}
+	return checks
+}
+
 func logTakesWrites(refusal func() error) gateway.Check {
 	return func() (string, bool, string) {
 		if why := refusal(); why != nil {
 			return "broker", false, why.Error()
 		}
 		return "broker", true, ""
+	}
+}
+
+func localHasRoom(full func() error) gateway.Check {
+	return func() (string, bool, string) {
+		if why := full(); why != nil {
+			return "local store", false, why.Error()
+		}
+		return "local store", true, ""
 	}
 }
 

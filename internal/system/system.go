@@ -141,6 +141,9 @@ func (s *System) Stop() error {
 	if s.dir != nil {
 		errs = append(errs, removeEndpoints(s.dir.Path()))
 	}
+	if s.local != nil {
+		s.local.StopWaiting()
+	}
 	errs = append(errs, s.roles.stop())
 	for i := len(s.closers) - 1; i >= 0; i-- {
 		errs = append(errs, s.closers[i]())

@@ -84,7 +84,7 @@ func (s *System) makeGateway(p *parts) (err error) {
 	at := gateway.Endpoints{API: s.endpoints.API, Bus: s.endpoints.Bus, Registry: s.endpoints.Registry}
 	if !s.settings.Has(config.Gateway) {
 		s.checks = s.readiness(p)
-		health := gateway.NewHealth(gateway.HealthOptions{Checks: s.checks, Governance: s.governance(), Endpoints: at, Metrics: s.metrics, Log: s.logger})
+		health := gateway.NewHealth(gateway.HealthOptions{Checks: s.whileRunning(s.checks), Governance: s.governance(), Endpoints: at, Metrics: s.metrics, Log: s.logger})
 		s.roles.start("health", func(ctx context.Context) error { return health.Run(ctx, s.listener) })
 		return nil
 	}
@@ -94,13 +94,9 @@ func (s *System) makeGateway(p *parts) (err error) {
 		return err
 	}
 	s.checks = s.readiness(p)
-	shown := s.checks
-	if s.bus.refusal != nil {
-		shown = append(shown, logTakesWrites(s.bus.refusal))
-	}
 	gw, err := gateway.New(gateway.Options{
 		Topology: s.topology, Bus: emitters.Bus{Commands: p.commands, Outcomes: p.outcomes}, States: p.states, History: p.history, Positions: p.positions,
-		Search: s.search, Checks: shown, Governance: s.governance(), Endpoints: at,
+		Search: s.search, Checks: s.whileRunning(s.checks), Governance: s.governance(), Endpoints: at,
 		Version: s.version, Metrics: s.metrics, Clock: clock.System{}, Random: rand.Reader, Log: s.logger,
 	})
 	if err != nil {
