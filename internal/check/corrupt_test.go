@@ -132,7 +132,7 @@ const (
 
 var corruptions = []struct {
 	name     string
-	violated string // the invariants, in their order
+	violated string // the invariants, in their order; "or" between what either order of reading finds
 	says     string // part of an example of the first of them
 	do       func(damage)
 }{
@@ -182,7 +182,8 @@ var corruptions = []struct {
 	{"two events are swapped", "I3 I9", "stock 22423 has version 2 after 0", func(d damage) {
 		d.swap(d.of(stockEvents, cakestand, 0), d.of(stockEvents, cakestand, 1))
 	}},
-	{"an event is on another partition", "I3 I9", "its key belongs to partition", func(d damage) {
+	// In no order with the others: it may be folded before the next one or after it.
+	{"an event is on another partition", "I3 I9 or I3 I4 I9", "its key belongs to partition", func(d damage) {
 		d.of(stockEvents, cakestand, 1).Partition ^= 1
 	}},
 	{"an event is under another key", "I3 I4 I5 I9", "is of stock 22423, its topic and key say stock 85123A", func(d damage) {
@@ -328,7 +329,7 @@ func TestRun_finds_every_corruption_and_blames_nothing_else(t *testing.T) {
 					violated = append(violated, i.ID)
 				}
 			}
-			if got := strings.Join(violated, " "); got != c.violated {
+			if got := strings.Join(violated, " "); !slices.Contains(strings.Split(c.violated, " or "), got) {
 				t.Fatalf("violated: %q, want %q\n%s", got, c.violated, report.Text())
 			}
 			if report.OK {
