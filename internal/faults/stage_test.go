@@ -17,6 +17,7 @@ import (
 	"github.com/nexusblueprint/nexus/internal/elastictest"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/linktest"
+	_ "github.com/nexusblueprint/nexus/internal/program" // what the tests run: go repeats them when it has changed
 	"github.com/nexusblueprint/nexus/internal/programtest"
 	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/shop"
