@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,13 +9,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nexusblueprint/nexus/internal/clock"
+	"github.com/nexusblueprint/nexus/internal/programtest"
 	"github.com/nexusblueprint/nexus/policies"
 )
 
@@ -26,30 +25,13 @@ type rig struct {
 	*world
 	t       testing.TB
 	metrics *prometheus.Registry
-	logged  *syncBuffer
-}
-
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
+	logged  *programtest.Transcript
 }
 
 func newRig(t testing.TB, checks ...Check) *rig {
 	t.Helper()
 	w := newWorld()
-	r := &rig{world: w, t: t, metrics: prometheus.NewRegistry(), logged: &syncBuffer{}}
+	r := &rig{world: w, t: t, metrics: prometheus.NewRegistry(), logged: &programtest.Transcript{}}
 	g, err := New(Options{
 		Topology: w.topology, Bus: w, States: states{w}, History: w, Positions: w, Search: &w.found,
 		Governance: Governance{Mode: "warn", Violations: []policies.Violation{{Rule: "append-only", Severity: "error", Place: "broker: topic a.events", Detail: "loses events"}}, NotJudged: []string{"direct-calls"}, Gaps: []policies.Gap{{Part: "live.acls", Rules: []string{"event-access"}, Why: "not told"}}},

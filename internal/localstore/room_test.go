@@ -1,17 +1,17 @@
 package localstore
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nexusblueprint/nexus/internal/programtest"
 )
 
 func TestRoom_WaitsWhileTheDiskIsFullAndGoesOn(t *testing.T) {
@@ -25,12 +25,12 @@ func TestRoom_WaitsWhileTheDiskIsFullAndGoesOn(t *testing.T) {
 		return
 	}
 	t.Cleanup(func() {
-		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil { // a start that failed leaves a file open
+		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil { // the store that cannot be closed has files open
 			t.Error(err)
 		}
 	})
 	dir, ballast := filepath.Join(disk, "store"), filepath.Join(disk, "ballast")
-	var log spoken
+	var log programtest.Transcript
 	said := log.String
 	s, err := Open(dir, Options{MemTableBytes: 1 << 20, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
@@ -134,24 +134,6 @@ func TestRoom_WaitsWhileTheDiskIsFullAndGoesOn(t *testing.T) {
 	if _, err := Open(filepath.Join(disk, "other"), Options{}); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("a start on a full disk: %v", err)
 	}
-}
-
-// spoken is a log that is read while it is written.
-type spoken struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *spoken) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *spoken) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
 }
 
 // fill leaves no byte of a disk.

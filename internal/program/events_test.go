@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/nexusblueprint/nexus/internal/programtest"
 )
 
 func TestEventsShow(t *testing.T) {
@@ -54,9 +56,9 @@ func TestEventsShow(t *testing.T) {
 
 func TestEventsTail(t *testing.T) {
 	receive(t, world.API, "tail", 4, "r1")
-	tail := func(args ...string) (*locked, func() int) {
+	tail := func(args ...string) (*programtest.Transcript, func() int) {
 		ctx, cancel := context.WithCancel(context.Background())
-		var out, errs locked
+		var out, errs programtest.Transcript
 		done := make(chan int, 1)
 		go func() {
 			done <- run(ctx, testTopology(), Options{}, append([]string{"events", "tail", "--server", world.API}, args...), strings.NewReader(""), &out, &errs)

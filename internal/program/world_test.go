@@ -1,7 +1,6 @@
 package program
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,12 +9,12 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/nexusblueprint/nexus/internal/programtest"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/internal/system"
 	"github.com/nexusblueprint/nexus/ports"
@@ -106,7 +105,7 @@ func nx(t testing.TB, args ...string) ran {
 }
 
 func nxOn(ctx context.Context, top *topology.Topology, args ...string) ran {
-	var out, errs locked
+	var out, errs programtest.Transcript
 	code := run(ctx, top, Options{}, args, strings.NewReader(""), &out, &errs)
 	return ran{out.String(), errs.String(), code}
 }
@@ -129,24 +128,6 @@ func (r ran) has(t testing.TB, parts ...string) ran {
 		}
 	}
 	return r
-}
-
-// locked is a buffer that is written and read at once.
-type locked struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *locked) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *locked) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // send posts a command and demands that it is accepted.

@@ -14,6 +14,7 @@ import (
 	"github.com/nexusblueprint/nexus/gateway"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/internal/programtest"
 	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/policies"
 	"github.com/nexusblueprint/nexus/ports"
@@ -42,13 +43,13 @@ func get(t *testing.T, url string) (status int, body string) {
 func TestRun_with_governance_warn(t *testing.T) {
 	b := kafkatest.Kfake(t)
 	c := settings(t, b, true)
-	start := func(governance string, log *written) (*System, error) {
+	start := func(governance string, log *programtest.Transcript) (*System, error) {
 		c.Governance = governance
 		return begin(t, c, log)
 	}
 	refused := func(governance string, parts ...string) {
 		t.Helper()
-		s, err := start(governance, &written{})
+		s, err := start(governance, &programtest.Transcript{})
 		if err == nil {
 			_ = s.Stop()
 			t.Fatal("it starts")
@@ -59,7 +60,7 @@ func TestRun_with_governance_warn(t *testing.T) {
 			}
 		}
 	}
-	var log written
+	var log programtest.Transcript
 	s, err := start(config.Enforce, &log) // creates the topics
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +104,7 @@ func TestRun_with_governance_warn(t *testing.T) {
 	registrytest.SetLevel(t, c.Registry.URL, "shop.order.OrderPlaced", "BACKWARD")
 	refused(config.Enforce, "topic shop.order.events has retention.ms=604800000")
 
-	log = written{}
+	log.Reset()
 	if s, err = start(config.Warn, &log); err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
 	"github.com/nexusblueprint/nexus/internal/linktest"
+	"github.com/nexusblueprint/nexus/internal/programtest"
 	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/ports"
@@ -52,7 +53,7 @@ func TestRun_goes_on_without_its_registry(t *testing.T) {
 	}
 	link := linktest.Open(t, "127.0.0.1:0", strings.TrimPrefix(c.Registry.URL, "http://"))
 	c.Registry.URL = "http://" + link.Addr
-	var log written
+	var log programtest.Transcript
 	s, err := begin(t, c, &log)
 	if err != nil {
 		t.Fatal(err)

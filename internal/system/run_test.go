@@ -1,14 +1,12 @@
 package system
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +17,7 @@ import (
 	"github.com/nexusblueprint/nexus/adapters/confluent"
 	"github.com/nexusblueprint/nexus/internal/config"
 	"github.com/nexusblueprint/nexus/internal/kafkatest"
+	"github.com/nexusblueprint/nexus/internal/programtest"
 	"github.com/nexusblueprint/nexus/internal/registrytest"
 	"github.com/nexusblueprint/nexus/internal/serde"
 	"github.com/nexusblueprint/nexus/shop"
@@ -29,24 +28,6 @@ func twoPartitions() *topology.Topology {
 	t := shop.Topology()
 	t.Partitions = 2
 	return t
-}
-
-// written is a log that tests read.
-type written struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (w *written) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.b.Write(p)
-}
-
-func (w *written) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.b.String()
 }
 
 // settings of an instance on a broker, with a registry of its own on that broker.
@@ -67,7 +48,7 @@ func settings(t *testing.T, b *kafkatest.Broker, registered bool) config.Config 
 	return c
 }
 
-func begin(t *testing.T, c config.Config, log *written) (*System, error) {
+func begin(t *testing.T, c config.Config, log *programtest.Transcript) (*System, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -78,7 +59,7 @@ func begin(t *testing.T, c config.Config, log *written) (*System, error) {
 func TestRun_says_why_it_does_not_start(t *testing.T) {
 	refused := func(t *testing.T, c config.Config, parts ...string) {
 		t.Helper()
-		s, err := begin(t, c, &written{})
+		s, err := begin(t, c, &programtest.Transcript{})
 		if err == nil {
 			_ = s.Stop()
 			t.Fatal("it starts")
@@ -114,7 +95,7 @@ func TestRun_says_why_it_does_not_start(t *testing.T) {
 		old := settings(t, kafkatest.Kfake(t, kfake.MaxVersions(kversion.V3_9_0())), true)
 		refused(t, old, "transaction.version is 0 and exactly-once needs 2", "use Kafka 4.0 or newer", "bus.allowTransactionV1")
 		old.Bus.AllowTransactionV1 = true
-		var log written
+		var log programtest.Transcript
 		s, err := begin(t, old, &log)
 		if err != nil {
 			t.Fatal(err)
@@ -159,7 +140,7 @@ func TestRun_says_why_it_does_not_start(t *testing.T) {
 		refused(t, c, "search store http://127.0.0.1:1")
 	})
 	t.Run("the data folder is in use", func(t *testing.T) {
-		s, err := begin(t, c, &written{})
+		s, err := begin(t, c, &programtest.Transcript{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,7 +159,7 @@ func TestRun_a_spare_instance_is_ready(t *testing.T) {
 	var all []*System
 	for _, name := range []string{"one", "two", "three"} {
 		c.Instance, c.Data = name, t.TempDir()
-		s, err := begin(t, c, &written{})
+		s, err := begin(t, c, &programtest.Transcript{})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
